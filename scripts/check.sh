@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that can be checked without running the program. Called by `make check`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s\n' "$1"; }
+
+step "TypeScript: format and lint"
+biome check --error-on-warnings server-ts
+step "TypeScript: types"
+tsc -p server-ts
+step "TypeScript: import layers"
+depcruise --config server-ts/.dependency-cruiser.cjs server-ts/src
+step "Python: format and lint"
+.venv/bin/ruff format --check trainer-worker scripts golden
+.venv/bin/ruff check --config trainer-worker/pyproject.toml trainer-worker scripts golden
+step "Python: types"
+.venv/bin/mypy --config-file trainer-worker/pyproject.toml trainer-worker/star_worker trainer-worker/tiny_world
+step "Protocol: lint, format, compatibility with the released one"
+buf lint
+buf format --diff --exit-code
+buf breaking --against proto/released.binpb
+step "Generated code is what the generators write"
+before=$(find server-ts/src/gen trainer-worker/star_worker/gen -type f -not -name '*.pyc' | sort | xargs sha256sum)
+buf generate
+.venv/bin/python trainer-worker/generate_stubs.py
+after=$(find server-ts/src/gen trainer-worker/star_worker/gen -type f -not -name '*.pyc' | sort | xargs sha256sum)
+[ "$before" = "$after" ] || { echo "gen/ was out of date: commit the regenerated files"; exit 1; }
+step "Golden vectors are what the reference writes"
+for script in golden/make_*.py; do .venv/bin/python "$script" --check; done
+echo
+echo "check: all good"
