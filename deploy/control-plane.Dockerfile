@@ -1,0 +1,14 @@
+# Control plane: TypeScript, run by the Node that the npm packages bring.
+FROM node:24-bookworm-slim
+WORKDIR /app
+ENV ONNXRUNTIME_NODE_INSTALL=skip
+COPY package.json package-lock.json .npmrc ./
+COPY server-ts/package.json server-ts/
+RUN npm ci --omit=dev --no-audit --no-fund
+COPY server-ts server-ts
+COPY bin bin
+COPY recipes recipes
+COPY scorers scorers
+COPY models models
+USER node
+CMD ["bin/star", "up", "--no-worker", "--data-dir", "/data"]
