@@ -4,12 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$1"; }
 
-step "TypeScript: format and lint"
+step "TypeScript: format, lint, import layers and cycles (biome.json)"
 biome check --error-on-warnings server-ts
 step "TypeScript: types"
 tsc -p server-ts
-step "TypeScript: import layers"
-depcruise --config server-ts/.dependency-cruiser.cjs server-ts/src
 step "Python: format and lint"
 .venv/bin/ruff format --check trainer-worker scripts golden
 .venv/bin/ruff check --config trainer-worker/pyproject.toml trainer-worker scripts golden

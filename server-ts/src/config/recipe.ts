@@ -60,7 +60,7 @@ const sampling = z.strictObject({
   noiseLevel: z.number().min(0).max(10).default(0.7).describe('noise level a'),
   windowStart: z.int().min(0).default(0).describe('first stochastic step; earlier ones are ODE steps'),
   windowSize: z.int().min(0).describe('stochastic (and trained) steps; the rest are ODE steps; 0: ODE only'),
-  guidanceScale: z.number().min(1).default(1).describe('classifier-free guidance; 1: off'),
+  guidanceScale: z.number().min(1).default(1).describe('classifier-free guidance in training and evaluation; 1: off'),
 });
 
 const evaluation = z.strictObject({
@@ -68,7 +68,6 @@ const evaluation = z.strictObject({
   promptCount: z.int().min(1).describe('pictures per evaluation; prompts repeat with new noise when there are fewer'),
   every: z.int().min(0).default(0).describe('evaluate after every n-th iteration; 0: only before and after the run'),
   seed: z.int().min(0).default(20_260).describe('seed of the fixed noise'),
-  guidanceScale: z.number().min(1).default(1).describe('classifier-free guidance; 1: off'),
 });
 
 const rewardComponent = z.strictObject({
@@ -177,7 +176,7 @@ const worker = z.strictObject({
 
 const checkpoint = z.strictObject({
   every: z.int().min(1).default(5).describe('iterations between checkpoints; the last iteration always has one'),
-  keep: z.int().min(1).default(2).describe('checkpoints kept on disk'),
+  keep: z.int().min(2).default(2).describe('checkpoints kept on disk; the one before the last is needed after a crash'),
 });
 
 export const recipeSchema = z.strictObject({

@@ -1,0 +1,153 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StarError } from '../core/errors.js';
+import { createProgram } from './program.js';
+import { applyAssignments } from './recipe-source.js';
+
+const RECIPES = fileURLToPath(new URL('../../../recipes', import.meta.url));
+const recipe = (name: string): string => join(RECIPES, name);
+
+interface Outcome {
+  readonly code: number | null;
+  readonly printed: string;
+  readonly noted: string;
+  readonly error: unknown;
+}
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'star-cli-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** Runs a command line in this process. */
+async function star(...args: readonly string[]): Promise<Outcome> {
+  const printed: string[] = [];
+  const noted: string[] = [];
+  let code: number | null = null;
+  let error: unknown = null;
+  const program = createProgram(
+    {
+      output: {
+        isTty: false,
+        columns: 100,
+        print: (text) => printed.push(text),
+        note: (text) => noted.push(text),
+        status: () => undefined,
+      },
+      server: { dataDir: join(folder, 'data'), host: '127.0.0.1', httpPort: 0, grpcPort: 0 },
+      settings: { python: null, serverUrl: null },
+      onInterrupt: () => () => undefined,
+      exitNow: () => {
+        throw new Error('exit');
+      },
+    },
+    (result) => {
+      code = result;
+    },
+  );
+  await program.parseAsync(['node', 'star', ...args]).catch((caught: unknown) => {
+    error = caught;
+  });
+  return { code, printed: printed.join('\n'), noted: noted.join('\n'), error };
+}
+
+describe('star --help', () => {
+  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score'])(
+    '%s explains itself with an example',
+    async (name) => {
+      const { printed } = await star(name, '--help');
+      expect(printed).toContain(`Usage: star ${name}`);
+      expect(printed).toMatch(/Examples:\n {2}\$ star /);
+    },
+  );
+
+  it('refuses an unknown option and a bad port as usage errors', async () => {
+    expect((await star('runs', '--jsn')).error).toMatchObject({ code: 'commander.unknownOption' });
+    const port = await star('up', '--http-port', 'web');
+    expect(port.noted).toContain('expected a port from 0');
+  });
+});
+
+describe('star run --dry-run', () => {
+  it.each(readdirSync(RECIPES).filter((name) => name.endsWith('.yaml')))('%s has a plan', async (name) => {
+    const { code, printed } = await star('run', recipe(name), '--dry-run');
+    expect(code).toBe(0);
+    expect(printed).toMatch(/^rollouts {4}\d+ prompts x \d+ = \d+ an iteration/m);
+    expect(printed).toMatch(/^wire {8}[\d.]+ (B|KiB|MiB|GiB) up/m);
+  });
+
+  it('applies --set and --seed', async () => {
+    const options = [
+      '--dry-run',
+      '--json',
+      '--seed',
+      '7',
+      '--set',
+      'iterations=3',
+      '--set',
+      'reward.components.0.weight=2',
+    ];
+    const { printed } = await star('run', recipe('tiny-ocr-star.yaml'), ...options);
+    expect(JSON.parse(printed).recipe).toMatchObject({
+      seed: 7,
+      iterations: 3,
+      reward: { components: [{ weight: 2 }] },
+    });
+  });
+
+  it('names a misspelt key with its nearest valid name', async () => {
+    const { error } = await star('run', recipe('tiny-ocr-star.yaml'), '--dry-run', '--set', 'optimizer.learningRat=1');
+    expect(error).toMatchObject({
+      reason: 'RECIPE_INVALID',
+      message: expect.stringContaining('did you mean learningRate?'),
+    });
+  });
+
+  it('says that a recipe file is missing and where the shipped ones are', async () => {
+    const { error } = await star('run', join(folder, 'none.yaml'), '--dry-run');
+    expect(error).toMatchObject({ reason: 'NOT_FOUND', message: expect.stringContaining('recipes/') });
+  });
+});
+
+describe('applyAssignments', () => {
+  it('keeps what it does not change and refuses what is no assignment', () => {
+    expect(applyAssignments('# note\na: {b: 1}\n', ['a.b=2', 'c.d=[x, 1]'])).toBe(
+      '# note\na: { b: 2 }\nc:\n  d:\n    - x\n    - 1\n',
+    );
+    expect(() => applyAssignments('a: 1\n', ['a'])).toThrow(/expected --set key.path=value, received "a"/);
+    expect(() => applyAssignments('a: 1\n', ['a.b=2'])).toThrow(StarError);
+  });
+});
+
+describe('stored runs', () => {
+  it('are not made up where there is no data folder', async () => {
+    for (const command of [['runs'], ['show', 'x']]) {
+      const { error } = await star(...command);
+      expect(error).toMatchObject({ reason: 'NOT_FOUND', message: expect.stringContaining('star run RECIPE') });
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('cannot be stopped without a control plane', async () => {
+    expect((await star('stop', 'x')).error).toMatchObject({ message: expect.stringContaining('star up') });
+  });
+});
+
+describe('star score', () => {
+  it('asks for clauses where GenEval needs them, before anything starts', async () => {
+    const { error } = await star('score', 'a.png', '--prompt', 'a red circle');
+    expect(error).toMatchObject({ reason: 'ARGUMENT_INVALID', message: expect.stringContaining('--include') });
+  });
+
+  it('refuses clauses that are not JSON and an OCR prompt without a quoted text', async () => {
+    expect((await star('score', 'a.png', '--prompt', 'x', '--include', '[')).error).toMatchObject({
+      reason: 'ARGUMENT_INVALID',
+    });
+    const plain = await star('score', 'a.png', '--scorer', 'ocr', '--prompt', 'a sign');
+    expect(plain.error).toMatchObject({ reason: 'PROMPT_INVALID' });
+  });
+});

@@ -1,0 +1,139 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { CommandContext } from './command-context.js';
+import { resumeCommand, runCommand } from './run-command.js';
+import { runsCommand, showCommand, stopCommand } from './runs-commands.js';
+import { scoreCommand } from './score-command.js';
+import { upCommand } from './up-command.js';
+
+const server = new Option(
+  '--server <url>',
+  'running control plane (default: $STAR_SERVER, else the one on the data folder)',
+);
+const dataDir = new Option('--data-dir <dir>', 'folder of run data (default: $STAR_DATA_DIR, else .star)');
+const json = new Option('--json', 'print JSON');
+
+function port(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
+  throw new InvalidArgumentError('expected a port from 0 (any free one) to 65535');
+}
+
+function wholeNumber(text: string): string {
+  if (/^\d{1,15}$/.test(text)) return text;
+  throw new InvalidArgumentError('expected a whole number >= 0');
+}
+
+const example = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  $ star ${line}`).join('\n')}\n`;
+
+/**
+ * The `star` command line.
+ *
+ * @param finish receives the exit code of the command
+ */
+export function createProgram(context: CommandContext, finish: (code: number) => void): Command {
+  const program = new Command('star')
+    .description('Post-train text-to-image flow models with spatially allocated rewards.')
+    .exitOverride()
+    .showHelpAfterError('(star --help or star COMMAND --help shows what is possible)')
+    .configureOutput({
+      writeOut: (text) => context.output.print(text.trimEnd()),
+      writeErr: (text) => context.output.note(text.trimEnd()),
+    })
+    .addHelpText(
+      'after',
+      example('run recipes/tiny-geneval-star-forward.yaml', 'run recipes/sd35m-geneval-star.yaml --dry-run', 'up'),
+    );
+  addRunCommands(program, context, finish);
+  addViewCommands(program, context, finish);
+  addUpCommand(program, context, finish);
+  addScoreCommand(program, context, finish);
+  return program;
+}
+
+type Finish = (code: number) => void;
+
+function addRunCommands(program: Command, context: CommandContext, finish: Finish): void {
+  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+  program
+    .command('run')
+    .argument('<recipe>', 'YAML file; recipes/ has some')
+    .description('run a recipe; starts control plane, worker and scorers here unless one is running')
+    .option('--set <key.path=value>', 'change a value of the recipe; may be repeated', collect, [])
+    .option('--seed <number>', 'seed of the run', wholeNumber)
+    .option('--dry-run', 'check the recipe, print plan, counts and estimates, run nothing')
+    .addOption(server)
+    .addOption(dataDir)
+    .addOption(json)
+    .addHelpText(
+      'after',
+      `\nCtrl-C stops after a checkpoint, a second Ctrl-C at once. The last line of a run that succeeded is "report: PATH".\n${example('run recipes/tiny-geneval-star.yaml --seed 2', 'run recipes/tiny-ocr-star.yaml --set iterations=10 --set optimizer.learningRate=1e-4', 'run recipes/sd35m-ocr-star.yaml --dry-run --json')}`,
+    )
+    .action(async (path, options) => finish(await runCommand(context, path, options)));
+  program
+    .command('resume')
+    .argument('<run>', 'id from `star runs`')
+    .description('take up a stopped or failed run from its last checkpoint')
+    .addOption(server)
+    .addOption(dataDir)
+    .addOption(json)
+    .addHelpText('after', example('resume tiny-geneval-star-1'))
+    .action(async (runId, options) => finish(await resumeCommand(context, runId, options)));
+}
+
+function addViewCommands(program: Command, context: CommandContext, finish: Finish): void {
+  const view = (name: string, description: string, examples: readonly string[]): Command =>
+    program
+      .command(name)
+      .description(description)
+      .addOption(server)
+      .addOption(dataDir)
+      .addOption(json)
+      .addHelpText('after', example(...examples));
+  view('runs', 'list runs, newest first', ['runs', 'runs --json']).action(async (options) =>
+    finish(await runsCommand(context, options)),
+  );
+  view('show', 'state, metrics and evaluation of a run', [
+    'show tiny-geneval-star-1',
+    'show tiny-geneval-star-1 --json',
+  ])
+    .argument('<run>', 'id from `star runs`')
+    .action(async (runId, options) => finish(await showCommand(context, runId, options)));
+  view('stop', 'stop a run after a checkpoint', ['stop tiny-geneval-star-1'])
+    .argument('<run>', 'id from `star runs`')
+    .action(async (runId, options) => finish(await stopCommand(context, runId, options)));
+}
+
+function addUpCommand(program: Command, context: CommandContext, finish: Finish): void {
+  program
+    .command('up')
+    .description('serve the HTTP API and one worker on this machine until Ctrl-C')
+    .option('--http-port <port>', 'port of the HTTP API (default: $STAR_HTTP_PORT, else 8080)', port)
+    .option('--grpc-port <port>', 'port that workers dial (default: $STAR_GRPC_PORT, else 50051)', port)
+    .option('--no-worker', 'start no worker; it dials in from elsewhere')
+    .addOption(dataDir)
+    .addOption(json)
+    .addHelpText('after', example('up', 'up --http-port 0 --grpc-port 0 --json', 'up --no-worker --data-dir /data'))
+    .action(async (options) => finish(await upCommand(context, options)));
+}
+
+function addScoreCommand(program: Command, context: CommandContext, finish: Finish): void {
+  program
+    .command('score')
+    .argument('<image...>', 'PNG files')
+    .description('score pictures with a real scorer process')
+    .requiredOption('--prompt <text>', 'prompt that the pictures should show')
+    .addOption(new Option('--scorer <name>', 'scorer').choices(['geneval', 'ocr']).default('geneval'))
+    .option('--bundle <dir>', 'folder of the scorer bundle (default: the shipped one)')
+    .option('--include <json>', 'GenEval clauses of the prompt')
+    .option('--prompts <file>', 'prompt file that has the prompt with its metadata')
+    .addOption(json)
+    .addHelpText(
+      'after',
+      example(
+        `score a.png b.png --scorer ocr --prompt 'a sign that says "OPEN"'`,
+        `score a.png --prompt 'a red circle' --include '[{"class": "circle", "count": 1, "color": "red"}]'`,
+      ),
+    )
+    .action(async (images, options) => finish(await scoreCommand(context, images, options)));
+}

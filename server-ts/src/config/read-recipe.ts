@@ -1,0 +1,119 @@
+import { distance } from 'fastest-levenshtein';
+import { type Document, isMap, isNode, LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { StarError } from '../core/errors.js';
+import { type Recipe, recipeSchema } from './recipe.js';
+import { recipeConflicts } from './recipe-conflicts.js';
+
+type Path = readonly PropertyKey[];
+
+/**
+ * Reads a recipe: YAML text to a checked recipe with all defaults filled.
+ *
+ * @param name file name for messages
+ * @throws StarError RECIPE_INVALID that lists every problem with line and column, field, received value and what is expected
+ */
+export function readRecipe(text: string, name = 'recipe'): Recipe {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const syntax = document.errors.map((error) => `${position(lines, error.pos[0])}: ${error.message}`);
+  if (syntax.length > 0) throw invalid(name, syntax);
+  const value: unknown = document.toJS();
+  const result = recipeSchema.safeParse(value);
+  const place = (path: Path): string => placeOf(document, lines, path);
+  if (!result.success) {
+    throw invalid(
+      name,
+      result.error.issues.flatMap((issue) => describeIssue(issue, value, place)),
+    );
+  }
+  const conflicts = recipeConflicts(result.data).map(
+    ({ path, message }) => `${place(path)}: ${dotted(path)}: ${message}`,
+  );
+  if (conflicts.length > 0) throw invalid(name, conflicts);
+  return result.data;
+}
+
+function describeIssue(issue: z.core.$ZodIssue, root: unknown, place: (path: Path) => string): string[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => {
+      const path = [...issue.path, key];
+      return `${place(path)}: unknown key ${dotted(path)}${suggestion(key, knownKeys(issue.path, root))}`;
+    });
+  }
+  const received = valueAt(root, issue.path);
+  const shown = received === undefined ? 'nothing' : JSON.stringify(received);
+  const what = received === undefined ? 'is required' : issue.message;
+  return [`${place(issue.path)}: ${dotted(issue.path)}: ${what}; received ${shown}`];
+}
+
+function suggestion(key: string, known: readonly string[]): string {
+  const ranked = known.map((name) => ({ name, edits: distance(key.toLowerCase(), name.toLowerCase()) }));
+  ranked.sort((a, b) => a.edits - b.edits);
+  const nearest = ranked[0];
+  if (nearest !== undefined && nearest.edits <= Math.max(2, key.length / 2)) return `; did you mean ${nearest.name}?`;
+  return known.length > 0 ? `; known keys: ${known.join(', ')}` : '';
+}
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+  readonly const?: unknown;
+}
+
+/** Keys that the schema allows at a path; of a union only the member that the received `kind` selects. */
+function knownKeys(path: Path, root: unknown): string[] {
+  let schemas: JsonSchema[] = [z.toJSONSchema(recipeSchema, { io: 'input' }) as JsonSchema];
+  path.forEach((part) => {
+    schemas = schemas.flatMap(members).flatMap((schema) => {
+      const next = typeof part === 'number' ? schema.items : schema.properties?.[String(part)];
+      return next === undefined ? [] : [next];
+    });
+  });
+  const value = valueAt(root, path);
+  const kind = typeof value === 'object' && value !== null ? (value as { kind?: unknown }).kind : undefined;
+  return schemas
+    .flatMap(members)
+    .filter((schema) => schema.properties?.kind?.const === undefined || schema.properties.kind.const === kind)
+    .flatMap((schema) => Object.keys(schema.properties ?? {}));
+}
+
+function members(schema: JsonSchema): JsonSchema[] {
+  const union = [...(schema.anyOf ?? []), ...(schema.oneOf ?? [])];
+  return union.length === 0 ? [schema] : union.flatMap(members);
+}
+
+function valueAt(root: unknown, path: Path): unknown {
+  return path.reduce<unknown>(
+    (value, part) => (typeof value === 'object' && value !== null ? Reflect.get(value, part) : undefined),
+    root,
+  );
+}
+
+/** `line:column` of a field; of its nearest parent that is written down when the field itself is not. */
+function placeOf(document: Document, lines: LineCounter, path: Path): string {
+  const parent = document.getIn(path.slice(0, -1), true);
+  const key = path.at(-1);
+  if (isMap(parent)) {
+    const pair = parent.items.find((item) => isNode(item.key) && String(item.key) === String(key));
+    if (pair !== undefined && isNode(pair.key) && pair.key.range) return position(lines, pair.key.range[0]);
+  }
+  const node = document.getIn(path, true);
+  if (isNode(node) && node.range) return position(lines, node.range[0]);
+  return path.length === 0 ? '1:1' : placeOf(document, lines, path.slice(0, -1));
+}
+
+function position(lines: LineCounter, offset: number): string {
+  const { line, col } = lines.linePos(offset);
+  return `${line}:${col}`;
+}
+
+function dotted(path: Path): string {
+  return path.length === 0 ? 'recipe' : path.map(String).join('.');
+}
+
+function invalid(name: string, problems: readonly string[]): StarError {
+  return new StarError('RECIPE_INVALID', problems.map((problem) => `${name}:${problem}`).join('\n'));
+}

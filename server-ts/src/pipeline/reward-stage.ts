@@ -1,0 +1,112 @@
+import type { Recipe } from '../config/recipe.js';
+import { batchStandardDeviation, type GroupAdvantages, groupAdvantages, type MaybeReward } from '../core/advantages.js';
+import { StarError } from '../core/errors.js';
+import { combineReward } from '../core/rewards.js';
+import type { Reward, RolloutGroup, Score } from '../core/types.js';
+import type { RewardScorer, ScoreRequest } from './ports.js';
+
+/** Scores and rewards of one group, in the order of its rollouts. */
+export interface ScoredGroup {
+  readonly scores: readonly Readonly<Record<string, Score>>[];
+  readonly rewards: readonly Reward[];
+}
+
+/** Scores groups as they become complete, and forms advantages as soon as their statistics are known. */
+export class RewardStage {
+  readonly #groups: PromiseWithResolvers<ScoredGroup>[];
+  readonly #pictures = new Map<number, Uint8Array[]>();
+  readonly #scoring: Promise<void>[] = [];
+  #failure: StarError | null = null;
+
+  constructor(
+    private readonly recipe: Recipe,
+    private readonly plan: readonly RolloutGroup[],
+    private readonly scorer: RewardScorer,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#groups = plan.map(() => Promise.withResolvers<ScoredGroup>());
+    // A failure is reported by whoever waits for the group; nobody may wait any more after an abort.
+    for (const group of this.#groups) group.promise.catch(() => undefined);
+  }
+
+  /**
+   * Takes the picture of the next rollout of a group; with its last one the group goes to the scorers.
+   *
+   * @throws StarError what made an earlier group impossible to score, so that sampling ends at once
+   */
+  take(groupIndex: number, picture: Uint8Array): void {
+    if (this.#failure !== null) throw this.#failure;
+    const pictures = this.#pictures.get(groupIndex) ?? [];
+    pictures.push(picture);
+    this.#pictures.set(groupIndex, pictures);
+    if (pictures.length === this.plan[groupIndex]?.rollouts.length) this.#start(groupIndex, pictures);
+  }
+
+  /** All groups; waits for the slowest scorer. */
+  async scored(): Promise<ScoredGroup[]> {
+    return Promise.all(this.#groups.map((group) => group.promise));
+  }
+
+  /** Waits until no scorer works for this stage any more, whatever came of it. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#scoring);
+  }
+
+  /**
+   * Advantages of one group. With `standardDeviation: group` they are there as soon as the group is scored, with `batch`
+   * when all groups are.
+   */
+  async advantages(groupIndex: number): Promise<GroupAdvantages> {
+    const { clip, standardDeviation } = this.recipe.advantages;
+    const own = rewardNumbers(await (this.#groups[groupIndex] as PromiseWithResolvers<ScoredGroup>).promise);
+    if (standardDeviation === 'group') return groupAdvantages(own, clip);
+    const all = (await this.scored()).map(rewardNumbers);
+    return groupAdvantages(own, clip, batchStandardDeviation(all) ?? undefined);
+  }
+
+  #start(groupIndex: number, pictures: readonly Uint8Array[]): void {
+    const { resolve, reject } = this.#groups[groupIndex] as PromiseWithResolvers<ScoredGroup>;
+    const group = this.plan[groupIndex] as RolloutGroup;
+    const requests = group.rollouts.map(({ rolloutId }, index) => ({
+      rolloutId,
+      prompt: group.prompt,
+      image: pictures[index] as Uint8Array,
+    }));
+    this.#pictures.delete(groupIndex);
+    const scoring = this.#score(requests).then(resolve, (error: unknown) => {
+      this.#failure = StarError.from(error);
+      reject(this.#failure);
+    });
+    this.#scoring.push(scoring);
+  }
+
+  async #score(requests: readonly ScoreRequest[]): Promise<ScoredGroup> {
+    const scores = await this.scorer.score(requests, this.signal);
+    return { scores, rewards: scores.map((each) => combineReward(each, this.recipe.reward.components)) };
+  }
+}
+
+/**
+ * Refuses an iteration without a single reward: there is nothing to learn from, and the scorers need attention.
+ *
+ * @throws StarError with the reason of the most frequent failure, and a message that counts all of them
+ */
+export function assertSomeReward(iteration: number, groups: readonly ScoredGroup[]): void {
+  const rewards = groups.flatMap((group) => group.rewards);
+  const failures = rewards.flatMap((reward) => (reward.kind === 'missing' ? [reward.failure] : []));
+  if (failures.length < rewards.length) return;
+  const counts = new Map<string, number>();
+  for (const { reason } of failures) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const [most] = [...counts].sort((a, b) => b[1] - a[1]);
+  const example = failures.find((failure) => failure.reason === most?.[0]);
+  if (example === undefined) return;
+  const list = [...counts].map(([reason, count]) => `${count} x ${reason}`).join(', ');
+  throw new StarError(
+    example.reason,
+    `none of the ${rewards.length} rollouts of iteration ${iteration} got a reward (${list}); for example: ${example.message}`,
+  );
+}
+
+function rewardNumbers(group: ScoredGroup): MaybeReward[] {
+  return group.rewards.map((reward) => (reward.kind === 'value' ? reward.reward : null));
+}

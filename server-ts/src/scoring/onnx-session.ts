@@ -1,0 +1,52 @@
+import * as ort from 'onnxruntime-node';
+import { StarError } from '../core/errors.js';
+
+/** Runtime with its version, for the lineage of scores. */
+export const ONNX_RUNTIME = `onnxruntime-node ${ort.env.versions.node}`;
+
+/**
+ * Loads a graph on one CPU thread: a scorer process owns one core, and more threads would spin against decoding
+ * (two processes of one thread are faster than one process of two).
+ *
+ * @throws StarError SCORER_NOT_LOADABLE when the runtime refuses the file
+ */
+export async function openSession(path: string): Promise<ort.InferenceSession> {
+  try {
+    return await ort.InferenceSession.create(path, {
+      executionProviders: ['cpu'],
+      executionMode: 'sequential',
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      logSeverityLevel: 3,
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
+    });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StarError('SCORER_NOT_LOADABLE', `${ONNX_RUNTIME} cannot load ${path}: ${why}`, {}, error);
+  }
+}
+
+/**
+ * Takes one output of a run.
+ *
+ * @throws StarError TENSOR_INVALID when it is missing or has another type or shape; -1 in `shape` allows any length
+ */
+export function takeOutput<T extends ort.Tensor.Type>(
+  outputs: ort.InferenceSession.OnnxValueMapType,
+  name: string,
+  type: T,
+  shape: readonly number[],
+): ort.TypedTensor<T> {
+  const output = outputs[name] as ort.Tensor | undefined;
+  if (output === undefined) {
+    throw new StarError('TENSOR_INVALID', `the graph has no output ${name}; it has ${Object.keys(outputs).join(', ')}`);
+  }
+  const fits = output.dims.length === shape.length && shape.every((axis, i) => axis === -1 || axis === output.dims[i]);
+  if (output.type !== type || !fits) {
+    throw new StarError(
+      'TENSOR_INVALID',
+      `output ${name} must be ${type} [${shape.join(', ')}], received ${output.type} [${output.dims.join(', ')}]`,
+    );
+  }
+  return output as ort.TypedTensor<T>;
+}

@@ -1,0 +1,25 @@
+/** Receives what happens in a pool, for logs and metrics. Must not throw. */
+export type ScorerEventSink = (name: string, fields: Readonly<Record<string, string | number>>) => void;
+
+/** Settings of a pool. */
+export interface ScorerPoolOptions {
+  /** Name and version of the scorer, for lineage and messages. */
+  readonly scorer: string;
+  /** Absolute path of the bundle. */
+  readonly bundleFolder: string;
+  /** Hash of the bundle as checked by the caller; a process that loads another one is refused. */
+  readonly bundleHash: string;
+  readonly processCount: number;
+  /** Pictures per batch. It decides which pictures share a graph run. */
+  readonly batchSize: number;
+  /** Limit for one batch in one process. */
+  readonly timeoutMs: number;
+  /** Tries of a batch before its pictures fail. */
+  readonly maxAttempts: number;
+  readonly onEvent: ScorerEventSink;
+  readonly heartbeatMs?: number;
+  /** Limit for loading a bundle in a process. */
+  readonly startTimeoutMs?: number;
+  /** Wait before a process is started again; doubles with every failure in a row. */
+  readonly backoffMs?: number;
+}

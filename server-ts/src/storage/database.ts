@@ -1,0 +1,113 @@
+import Database from 'better-sqlite3';
+import { StarError } from '../core/errors.js';
+
+/** Numbered migrations: entry i takes a database from `user_version` i to i + 1. Never edit one that was released. */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY,
+    recipe_json TEXT NOT NULL,
+    recipe_text TEXT NOT NULL,
+    state TEXT NOT NULL,
+    completed_iterations INTEGER NOT NULL,
+    checkpoint_version INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    failure TEXT,
+    -- Order of creation; created_at may repeat.
+    sequence INTEGER NOT NULL UNIQUE
+  ) STRICT;
+  CREATE TABLE iterations (
+    run_id TEXT NOT NULL REFERENCES runs (run_id),
+    iteration INTEGER NOT NULL,
+    checkpoint_version INTEGER,
+    PRIMARY KEY (run_id, iteration)
+  ) STRICT, WITHOUT ROWID;
+  -- kind: 'metric' is reproducible, 'seconds' is not.
+  CREATE TABLE points (
+    run_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    iteration INTEGER NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (run_id, kind, name, iteration)
+  ) STRICT, WITHOUT ROWID;
+  -- Seeds are text: they need 63 bits.
+  CREATE TABLE rollouts (
+    run_id TEXT NOT NULL,
+    rollout_id TEXT NOT NULL,
+    iteration INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    prompt_index INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    seed TEXT NOT NULL,
+    reward REAL,
+    advantage REAL,
+    scores_json TEXT NOT NULL,
+    image_path TEXT,
+    maps_path TEXT,
+    PRIMARY KEY (run_id, rollout_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX rollouts_by_iteration ON rollouts (run_id, iteration, position);
+  CREATE TABLE evaluations (
+    run_id TEXT NOT NULL REFERENCES runs (run_id),
+    policy_version INTEGER NOT NULL,
+    PRIMARY KEY (run_id, policy_version)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE evaluation_items (
+    run_id TEXT NOT NULL,
+    policy_version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    seed TEXT NOT NULL,
+    scores_json TEXT NOT NULL,
+    image_path TEXT,
+    PRIMARY KEY (run_id, policy_version, position)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/**
+ * Opens a database file and brings its schema up to date. WAL, `synchronous=FULL`: a committed row survives power loss.
+ *
+ * @param path file; its folder must exist
+ * @throws StarError STORAGE_FAILED when it cannot be opened or was written by a newer version
+ */
+export function openDatabase(path: string): Database.Database {
+  try {
+    const database = new Database(path);
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+    database.pragma('busy_timeout = 5000');
+    database.pragma('foreign_keys = ON');
+    migrate(database, path);
+    return database;
+  } catch (error) {
+    if (error instanceof StarError) throw error;
+    throw new StarError(
+      'STORAGE_FAILED',
+      `cannot open the database ${path}: ${StarError.from(error).message}`,
+      {},
+      error,
+    );
+  }
+}
+
+function migrate(database: Database.Database, path: string): void {
+  const version = Number(database.pragma('user_version', { simple: true }));
+  if (version > MIGRATIONS.length) {
+    throw new StarError(
+      'STORAGE_FAILED',
+      `the database ${path} has schema version ${version}, this program knows up to ${MIGRATIONS.length}; update it`,
+    );
+  }
+  for (const [index, migration] of MIGRATIONS.entries()) {
+    if (index < version) continue;
+    database.transaction(() => {
+      database.exec(migration);
+      database.pragma(`user_version = ${index + 1}`);
+    })();
+  }
+}

@@ -1,0 +1,181 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyRecipe } from '../../test/tiny-recipe.js';
+import type { Score } from '../core/types.js';
+import type { IterationRecord, RunStore, StoredRollout } from '../pipeline/ports.js';
+import { openDatabase } from './database.js';
+import { MemoryRunStore } from './memory-run-store.js';
+import { SqliteRunStore } from './sqlite-run-store.js';
+
+const score: Score = {
+  kind: 'value',
+  values: { score: 0.1 + 0.2, strict: 0 },
+  evidence: { kind: 'none' },
+  lineage: { scorer: 'geneval 1', bundleHash: 'ab', runtime: 'onnx' },
+};
+const failed: Score = { kind: 'failed', failure: { reason: 'SCORER_TIMEOUT', message: 'no answer in 100 ms' } };
+
+const rollout = (iteration: number, index: number): StoredRollout => ({
+  rolloutId: `${iteration}-0-${index}`,
+  iteration,
+  promptIndex: 0,
+  prompt: 'a red circle',
+  tag: 'single',
+  // Needs all 63 bits: a number would lose the end.
+  seed: 9_223_372_036_854_775_807n - BigInt(index),
+  reward: index === 0 ? 0.1 + 0.2 : null,
+  advantage: index === 0 ? 1 / 3 : null,
+  scores: { geneval: index === 0 ? score : failed },
+  imagePath: 'rollouts/0-0-0.png',
+  mapsPath: null,
+});
+
+const iteration = (index: number, checkpointVersion: number | null = null): IterationRecord => ({
+  runId: 'r1',
+  iteration: index,
+  metrics: { 'reward.mean': 0.1 + 0.2 + index, 'ratio.max': 1 / 3 },
+  seconds: { sampling: 1.5 },
+  rollouts: [rollout(index, 0), rollout(index, 1)],
+  checkpointVersion,
+});
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'star-store-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const now = () => '2026-01-01T00:00:00.000Z';
+const stores: readonly (readonly [string, () => RunStore])[] = [
+  ['memory', () => new MemoryRunStore(now)],
+  ['sqlite', () => new SqliteRunStore(openDatabase(join(folder, 'star.db')), now)],
+];
+
+describe.each(stores)('run store: %s', (_, create) => {
+  let store: RunStore;
+  beforeEach(() => {
+    store = create();
+    store.createRun({ runId: 'r1', recipe: tinyRecipe(), recipeText: 'name: tiny' });
+  });
+
+  it('keeps the recipe and starts at QUEUED with nothing done', () => {
+    expect(store.getRun('r1')).toEqual({
+      runId: 'r1',
+      recipe: tinyRecipe(),
+      state: 'QUEUED',
+      completedIterations: 0,
+      checkpointVersion: 0,
+      createdAt: now(),
+      updatedAt: now(),
+      failure: null,
+    });
+  });
+
+  it('refuses a run id twice and an unknown one everywhere', () => {
+    expect(() => store.createRun({ runId: 'r1', recipe: tinyRecipe(), recipeText: '' })).toThrow(
+      expect.objectContaining({ reason: 'STATE_CONFLICT' }),
+    );
+    const calls = [
+      () => store.getRun('x'),
+      () => store.setState('x', 'RUNNING'),
+      () => store.commitIteration({ ...iteration(0), runId: 'x' }),
+      () => store.rewind('x', 0),
+      () => store.commitEvaluation({ runId: 'x', policyVersion: 0, items: [] }),
+      () => store.evaluations('x'),
+      () => store.metrics('x'),
+      () => store.timings('x'),
+      () => store.rollouts('x', 0),
+      () => store.getRollout('x', '0-0-0'),
+      () => store.getRollout('r1', '0-0-0'),
+    ];
+    for (const call of calls) expect(call).toThrow(expect.objectContaining({ reason: 'NOT_FOUND' }));
+  });
+
+  it('moves states by the one transition function and keeps the failure until the next move', () => {
+    store.setState('r1', 'RUNNING');
+    expect(store.setState('r1', 'FAILED', 'no reward').failure).toBe('no reward');
+    expect(() => store.setState('r1', 'RUNNING')).toThrow(expect.objectContaining({ reason: 'STATE_CONFLICT' }));
+    expect(store.setState('r1', 'QUEUED').failure).toBeNull();
+  });
+
+  it('lists the newest run first, up to the limit', () => {
+    store.createRun({ runId: 'r2', recipe: tinyRecipe(), recipeText: '' });
+    store.createRun({ runId: 'a3', recipe: tinyRecipe(), recipeText: '' });
+    expect(store.listRuns(2).map((run) => run.runId)).toEqual(['a3', 'r2']);
+  });
+
+  it('commits everything of an iteration without loss of a bit', () => {
+    store.commitIteration(iteration(0, 1));
+    expect(store.rollouts('r1', 0)).toEqual(iteration(0).rollouts);
+    expect(store.getRollout('r1', '0-0-1')).toEqual(rollout(0, 1));
+    expect(store.timings('r1')).toEqual([{ iteration: 0, name: 'sampling', value: 1.5 }]);
+    expect(store.getRun('r1')).toMatchObject({ completedIterations: 1, checkpointVersion: 1 });
+  });
+
+  it('orders the series by name, then iteration, from a first iteration on', () => {
+    for (const index of [0, 1, 2]) store.commitIteration(iteration(index));
+    expect(store.metrics('r1', 1)).toEqual([
+      { iteration: 1, name: 'ratio.max', value: 1 / 3 },
+      { iteration: 2, name: 'ratio.max', value: 1 / 3 },
+      { iteration: 1, name: 'reward.mean', value: 0.1 + 0.2 + 1 },
+      { iteration: 2, name: 'reward.mean', value: 0.1 + 0.2 + 2 },
+    ]);
+  });
+
+  it('commits nothing of an iteration out of order or with a number that is not finite', () => {
+    expect(() => store.commitIteration(iteration(1))).toThrow(expect.objectContaining({ reason: 'STATE_CONFLICT' }));
+    const broken = { ...iteration(0), metrics: { a: 1, b: Number.NaN } };
+    expect(() => store.commitIteration(broken)).toThrow(expect.objectContaining({ reason: 'NOT_FINITE' }));
+    expect(store.metrics('r1')).toEqual([]);
+    expect(store.getRun('r1').completedIterations).toBe(0);
+  });
+
+  it('rewinds to a checkpoint: later iterations go, evaluations stay, the same ids can be committed again', () => {
+    store.commitIteration(iteration(0));
+    store.commitIteration(iteration(1, 2));
+    store.commitIteration(iteration(2));
+    store.commitIteration(iteration(3, 4));
+    store.commitEvaluation({ runId: 'r1', policyVersion: 4, items: [] });
+    store.rewind('r1', 2);
+    expect(store.getRun('r1')).toMatchObject({ completedIterations: 2, checkpointVersion: 2 });
+    expect(store.metrics('r1').map((point) => point.iteration)).toEqual([0, 1, 0, 1]);
+    expect(store.rollouts('r1', 2)).toEqual([]);
+    expect(store.evaluations('r1')).toHaveLength(1);
+    store.commitIteration(iteration(2));
+    expect(store.getRun('r1').completedIterations).toBe(3);
+  });
+
+  it('keeps evaluations by policy version, in order of items; a repeat replaces', () => {
+    const item = { prompt: 'p', tag: 't', seed: 2n ** 62n + 1n, scores: { geneval: score }, imagePath: null };
+    store.commitEvaluation({ runId: 'r1', policyVersion: 3, items: [item, { ...item, prompt: 'q' }] });
+    store.commitEvaluation({ runId: 'r1', policyVersion: 0, items: [item] });
+    store.commitEvaluation({ runId: 'r1', policyVersion: 0, items: [{ ...item, prompt: 'z' }] });
+    expect(store.evaluations('r1')).toEqual([
+      { runId: 'r1', policyVersion: 0, items: [{ ...item, prompt: 'z' }] },
+      { runId: 'r1', policyVersion: 3, items: [item, { ...item, prompt: 'q' }] },
+    ]);
+  });
+});
+
+describe('SQLite file', () => {
+  it('has everything after it is closed and opened again', () => {
+    const path = join(folder, 'star.db');
+    const first = openDatabase(path);
+    const store = new SqliteRunStore(first, now);
+    store.createRun({ runId: 'r1', recipe: tinyRecipe(), recipeText: '' });
+    store.commitIteration(iteration(0, 1));
+    first.close();
+    const again = new SqliteRunStore(openDatabase(path), now);
+    expect(again.rollouts('r1', 0)).toEqual(iteration(0).rollouts);
+  });
+
+  it('refuses a file of a newer version', () => {
+    const path = join(folder, 'star.db');
+    const database = openDatabase(path);
+    database.pragma('user_version = 99');
+    database.close();
+    expect(() => openDatabase(path)).toThrow(expect.objectContaining({ reason: 'STORAGE_FAILED' }));
+  });
+});

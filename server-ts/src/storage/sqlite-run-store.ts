@@ -1,0 +1,287 @@
+import type Database from 'better-sqlite3';
+import { type Recipe, recipeSchema } from '../config/recipe.js';
+import { StarError } from '../core/errors.js';
+import { moveRun, type RunState } from '../core/run-state.js';
+import type { Score } from '../core/types.js';
+import type {
+  EvaluationRecord,
+  IterationRecord,
+  MetricPoint,
+  RunStore,
+  StoredRollout,
+  StoredRun,
+} from '../pipeline/ports.js';
+import { assertCommittable, noRollout, noRun } from './store-rules.js';
+
+interface RunRow {
+  run_id: string;
+  recipe_json: string;
+  state: string;
+  completed_iterations: number;
+  checkpoint_version: number;
+  created_at: string;
+  updated_at: string;
+  failure: string | null;
+}
+
+interface RolloutRow {
+  rollout_id: string;
+  iteration: number;
+  prompt_index: number;
+  prompt: string;
+  tag: string;
+  seed: string;
+  reward: number | null;
+  advantage: number | null;
+  scores_json: string;
+  image_path: string | null;
+  maps_path: string | null;
+}
+
+interface EvaluationItemRow {
+  prompt: string;
+  tag: string;
+  seed: string;
+  scores_json: string;
+  image_path: string | null;
+}
+
+type PointKind = 'metric' | 'seconds';
+
+/** Runs in SQLite. Synchronous; every method is one transaction, durable when it returns. */
+export class SqliteRunStore implements RunStore {
+  /**
+   * @param database opened by `openDatabase`; this store is its one writer
+   * @param now time of day, ISO 8601
+   */
+  constructor(
+    private readonly database: Database.Database,
+    private readonly now: () => string,
+  ) {}
+
+  createRun(run: { runId: string; recipe: Recipe; recipeText: string }): StoredRun {
+    return this.#transaction(() => {
+      if (this.#runRow(run.runId) !== undefined) {
+        throw new StarError('STATE_CONFLICT', `run ${run.runId} exists already`);
+      }
+      this.#run(
+        `INSERT INTO runs VALUES (?, ?, ?, 'QUEUED', 0, 0, ?, ?, NULL, (SELECT ifnull(max(sequence), 0) + 1 FROM runs))`,
+        [run.runId, JSON.stringify(run.recipe), run.recipeText, this.now(), this.now()],
+      );
+      return this.getRun(run.runId);
+    });
+  }
+
+  getRun(runId: string): StoredRun {
+    const row = this.#runRow(runId);
+    if (row === undefined) throw noRun(runId);
+    return toRun(row);
+  }
+
+  listRuns(limit: number): StoredRun[] {
+    return this.#all<RunRow>('SELECT * FROM runs ORDER BY sequence DESC LIMIT ?', [limit]).map(toRun);
+  }
+
+  setState(runId: string, state: RunState, failure?: string): StoredRun {
+    return this.#transaction(() => {
+      const next = moveRun(this.getRun(runId).state, state);
+      this.#run('UPDATE runs SET state = ?, failure = ?, updated_at = ? WHERE run_id = ?', [
+        next,
+        failure ?? null,
+        this.now(),
+        runId,
+      ]);
+      return this.getRun(runId);
+    });
+  }
+
+  commitIteration(record: IterationRecord): void {
+    this.#transaction(() => {
+      const run = this.getRun(record.runId);
+      assertCommittable(run, record);
+      this.#run('INSERT INTO iterations VALUES (?, ?, ?)', [record.runId, record.iteration, record.checkpointVersion]);
+      this.#insertPoints(record, 'metric', record.metrics);
+      this.#insertPoints(record, 'seconds', record.seconds);
+      for (const [position, rollout] of record.rollouts.entries()) this.#insertRollout(record.runId, position, rollout);
+      this.#setProgress(record.runId, record.iteration + 1, record.checkpointVersion ?? run.checkpointVersion);
+    });
+  }
+
+  rewind(runId: string, iteration: number): void {
+    this.#transaction(() => {
+      const run = this.getRun(runId);
+      for (const table of ['iterations', 'points', 'rollouts']) {
+        this.#run(`DELETE FROM ${table} WHERE run_id = ? AND iteration >= ?`, [runId, iteration]);
+      }
+      const [left] = this.#all<{ version: number }>(
+        'SELECT ifnull(max(checkpoint_version), 0) AS version FROM iterations WHERE run_id = ?',
+        [runId],
+      );
+      this.#setProgress(runId, Math.min(run.completedIterations, iteration), left?.version ?? 0);
+    });
+  }
+
+  commitEvaluation(record: EvaluationRecord): void {
+    this.#transaction(() => {
+      const key = [record.runId, record.policyVersion];
+      this.getRun(record.runId);
+      this.#run('INSERT OR REPLACE INTO evaluations VALUES (?, ?)', key);
+      this.#run('DELETE FROM evaluation_items WHERE run_id = ? AND policy_version = ?', key);
+      for (const [position, item] of record.items.entries()) {
+        this.#run('INSERT INTO evaluation_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
+          ...key,
+          position,
+          item.prompt,
+          item.tag,
+          item.seed.toString(),
+          JSON.stringify(item.scores),
+          item.imagePath,
+        ]);
+      }
+    });
+  }
+
+  evaluations(runId: string): EvaluationRecord[] {
+    return this.#transaction(() => {
+      this.getRun(runId);
+      return this.#all<{ version: number }>(
+        'SELECT policy_version AS version FROM evaluations WHERE run_id = ? ORDER BY policy_version',
+        [runId],
+      ).map(({ version }) => ({ runId, policyVersion: version, items: this.#evaluationItems(runId, version) }));
+    });
+  }
+
+  metrics(runId: string, since = 0): MetricPoint[] {
+    return this.#points(runId, 'metric', since);
+  }
+
+  timings(runId: string): MetricPoint[] {
+    return this.#points(runId, 'seconds', 0);
+  }
+
+  rollouts(runId: string, iteration: number): StoredRollout[] {
+    this.getRun(runId);
+    return this.#all<RolloutRow>('SELECT * FROM rollouts WHERE run_id = ? AND iteration = ? ORDER BY position', [
+      runId,
+      iteration,
+    ]).map(toRollout);
+  }
+
+  getRollout(runId: string, rolloutId: string): StoredRollout {
+    this.getRun(runId);
+    const [row] = this.#all<RolloutRow>('SELECT * FROM rollouts WHERE run_id = ? AND rollout_id = ?', [
+      runId,
+      rolloutId,
+    ]);
+    if (row === undefined) throw noRollout(runId, rolloutId);
+    return toRollout(row);
+  }
+
+  #runRow(runId: string): RunRow | undefined {
+    return this.#all<RunRow>('SELECT * FROM runs WHERE run_id = ?', [runId])[0];
+  }
+
+  #setProgress(runId: string, completedIterations: number, checkpointVersion: number): void {
+    this.#run('UPDATE runs SET completed_iterations = ?, checkpoint_version = ?, updated_at = ? WHERE run_id = ?', [
+      completedIterations,
+      checkpointVersion,
+      this.now(),
+      runId,
+    ]);
+  }
+
+  #insertPoints(record: IterationRecord, kind: PointKind, values: Readonly<Record<string, number>>): void {
+    for (const [name, value] of Object.entries(values)) {
+      this.#run('INSERT INTO points VALUES (?, ?, ?, ?, ?)', [record.runId, kind, name, record.iteration, value]);
+    }
+  }
+
+  #insertRollout(runId: string, position: number, rollout: StoredRollout): void {
+    this.#run('INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', [
+      runId,
+      rollout.rolloutId,
+      rollout.iteration,
+      position,
+      rollout.promptIndex,
+      rollout.prompt,
+      rollout.tag,
+      rollout.seed.toString(),
+      rollout.reward,
+      rollout.advantage,
+      JSON.stringify(rollout.scores),
+      rollout.imagePath,
+      rollout.mapsPath,
+    ]);
+  }
+
+  #evaluationItems(runId: string, policyVersion: number): EvaluationRecord['items'] {
+    return this.#all<EvaluationItemRow>(
+      'SELECT * FROM evaluation_items WHERE run_id = ? AND policy_version = ? ORDER BY position',
+      [runId, policyVersion],
+    ).map((row) => ({
+      prompt: row.prompt,
+      tag: row.tag,
+      seed: BigInt(row.seed),
+      scores: toScores(row.scores_json),
+      imagePath: row.image_path,
+    }));
+  }
+
+  #points(runId: string, kind: PointKind, since: number): MetricPoint[] {
+    this.getRun(runId);
+    return this.#all<MetricPoint>(
+      'SELECT iteration, name, value FROM points WHERE run_id = ? AND kind = ? AND iteration >= ? ORDER BY name, iteration',
+      [runId, kind, since],
+    );
+  }
+
+  #run(sql: string, values: readonly unknown[]): void {
+    this.database.prepare(sql).run(...values);
+  }
+
+  #all<Row>(sql: string, values: readonly unknown[]): Row[] {
+    return this.database.prepare<unknown[], Row>(sql).all(...values);
+  }
+
+  #transaction<Result>(work: () => Result): Result {
+    try {
+      return this.database.transaction(work)();
+    } catch (error) {
+      if (error instanceof StarError) throw error;
+      throw new StarError('STORAGE_FAILED', `the database refused: ${StarError.from(error).message}`, {}, error);
+    }
+  }
+}
+
+function toRun(row: RunRow): StoredRun {
+  return {
+    runId: row.run_id,
+    recipe: recipeSchema.parse(JSON.parse(row.recipe_json)),
+    state: row.state as RunState,
+    completedIterations: row.completed_iterations,
+    checkpointVersion: row.checkpoint_version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    failure: row.failure,
+  };
+}
+
+function toRollout(row: RolloutRow): StoredRollout {
+  return {
+    rolloutId: row.rollout_id,
+    iteration: row.iteration,
+    promptIndex: row.prompt_index,
+    prompt: row.prompt,
+    tag: row.tag,
+    seed: BigInt(row.seed),
+    reward: row.reward,
+    advantage: row.advantage,
+    scores: toScores(row.scores_json),
+    imagePath: row.image_path,
+    mapsPath: row.maps_path,
+  };
+}
+
+function toScores(json: string): Readonly<Record<string, Score>> {
+  return JSON.parse(json) as Readonly<Record<string, Score>>;
+}

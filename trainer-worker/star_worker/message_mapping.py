@@ -1,0 +1,453 @@
+"""Protobuf messages <-> the worker's own types. Nothing is trusted: what does not fit is a StarError.
+
+ARGUMENT_INVALID: a field is missing, unknown or out of range. TENSOR_INVALID: element type, shape or byte length.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, Literal, TypeVar
+
+from star_worker.errors import StarError
+from star_worker.gen.star.v1 import rollout_pb2, tensor_pb2, update_pb2, worker_service_pb2
+from star_worker.gen.star.v1 import training_config_pb2 as config_pb2
+from star_worker.tasks import (
+    CancelTask,
+    ControlMessage,
+    ExportResult,
+    ExportWork,
+    InvalidOffer,
+    PrepareWork,
+    RolloutWork,
+    Shutdown,
+    TaskOffer,
+    TaskResult,
+    UpdateResult,
+    UpdateWork,
+    Welcome,
+)
+from star_worker.tensor_codec import WireTensor, WireType, decode_allocation_maps, encode_attention
+from star_worker.types import (
+    AttentionMaps,
+    CaptureConfig,
+    CoreSpan,
+    FinishedRollout,
+    ForwardProcessConfig,
+    LoraConfig,
+    LossMask,
+    ModelConfig,
+    OptimizerConfig,
+    PolicyGradientConfig,
+    Precision,
+    PreparedModel,
+    RolloutGroup,
+    RolloutPlan,
+    RolloutSpec,
+    Sampler,
+    SamplingConfig,
+    TrainingConfig,
+)
+
+MAX_CHUNK_BYTES = 1024 * 1024
+# Run ids become folder names.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_Choice = TypeVar("_Choice")
+
+_PRECISIONS: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+_SAMPLERS: dict[int, Sampler] = {
+    config_pb2.SamplingConfig.SAMPLER_FLOW_SDE: "flow_sde",
+    config_pb2.SamplingConfig.SAMPLER_CPS: "cps",
+}
+_DATA_KINDS: dict[int, Literal["uint8", "float16"]] = {
+    config_pb2.CaptureConfig.DATA_KIND_UINT8: "uint8",
+    config_pb2.CaptureConfig.DATA_KIND_FLOAT16: "float16",
+}
+_RATIO_LEVELS: dict[int, Literal["position", "rollout"]] = {
+    config_pb2.PolicyGradientConfig.RATIO_LEVEL_POSITION: "position",
+    config_pb2.PolicyGradientConfig.RATIO_LEVEL_ROLLOUT: "rollout",
+}
+_WIRE_TYPES: dict[int, WireType] = {
+    tensor_pb2.DATA_TYPE_FLOAT32: "float32",
+    tensor_pb2.DATA_TYPE_FLOAT16: "float16",
+    tensor_pb2.DATA_TYPE_FLOAT64: "float64",
+    tensor_pb2.DATA_TYPE_UINT8: "uint8",
+}
+
+
+# ---- control plane -> worker
+
+
+def control_message(response: worker_service_pb2.ConnectResponse) -> ControlMessage:
+    """A message of the control stream; an offer that does not hold together becomes an InvalidOffer.
+
+    Raises StarError ARGUMENT_INVALID for a kind of message that this version does not know.
+    """
+    kind = response.WhichOneof("message")
+    if kind == "welcome":
+        interval_ms = response.welcome.heartbeat_interval_ms
+        _require(interval_ms > 0, f"welcome.heartbeat_interval_ms: expected > 0, received {interval_ms}")
+        return Welcome(heartbeat_interval_s=interval_ms / 1000)
+    if kind == "cancel":
+        return CancelTask(task_id=response.cancel.task_id)
+    if kind == "shutdown":
+        return Shutdown(message=response.shutdown.message)
+    _require(kind == "offer", "control stream: expected welcome, offer, cancel or shutdown, received another message")
+    try:
+        return _task_offer(response.offer)
+    except StarError as error:
+        return InvalidOffer(task_id=response.offer.task_id, lease_token=response.offer.lease_token, error=error)
+
+
+def _task_offer(offer: worker_service_pb2.TaskOffer) -> TaskOffer:
+    _require(bool(offer.task_id and offer.lease_token), "offer: expected a task_id and a lease_token, received none")
+    _require(_RUN_ID.fullmatch(offer.run_id) is not None, f"offer.run_id: {offer.run_id!r} is no valid run id")
+    for name in ("iteration", "policy_version"):
+        _require(getattr(offer, name) >= 0, f"offer.{name}: expected >= 0, received {getattr(offer, name)}")
+    return TaskOffer(
+        task_id=offer.task_id,
+        run_id=offer.run_id,
+        iteration=offer.iteration,
+        lease_token=offer.lease_token,
+        attempt=offer.attempt,
+        policy_version=offer.policy_version,
+        work=_work(offer),
+    )
+
+
+def _work(offer: worker_service_pb2.TaskOffer) -> PrepareWork | RolloutWork | UpdateWork | ExportWork:
+    kind = offer.WhichOneof("work")
+    if kind == "prepare":
+        _require(offer.prepare.HasField("config"), "offer.prepare.config: missing")
+        return PrepareWork(config=training_config(offer.prepare.config), run_seed=offer.prepare.run_seed)
+    if kind == "rollout":
+        return RolloutWork(rollout_count=offer.rollout.rollout_count)
+    if kind == "update":
+        return UpdateWork(seed=offer.update.seed, force_checkpoint=offer.update.force_checkpoint)
+    _require(kind == "export", "offer.work: expected prepare, rollout, update or export, received another kind")
+    return ExportWork()
+
+
+def training_config(config: config_pb2.TrainingConfig) -> TrainingConfig:
+    """The worker's part of a recipe. Raises StarError ARGUMENT_INVALID naming the field."""
+    for part in ("model", "sampling", "capture", "objective", "optimizer"):
+        _require(config.HasField(part), f"config.{part}: missing")
+    for name in ("micro_batch_size", "checkpoint_every", "checkpoint_keep"):
+        _positive(config, name)
+    _require(config.thread_count >= 0, f"config.thread_count: expected >= 0, received {config.thread_count}")
+    return TrainingConfig(
+        model=_model_config(config.model),
+        sampling=_sampling_config(config.sampling),
+        capture=CaptureConfig(
+            blocks=tuple(config.capture.blocks),
+            t5_weight=config.capture.t5_weight,
+            data_kind=_choice(_DATA_KINDS, config.capture.data_kind, "config.capture.data_kind"),
+        ),
+        objective=_objective_config(config.objective),
+        optimizer=OptimizerConfig(**_fields(config.optimizer)),
+        micro_batch_size=config.micro_batch_size,
+        thread_count=config.thread_count,
+        checkpoint_every=config.checkpoint_every,
+        checkpoint_keep=config.checkpoint_keep,
+    )
+
+
+def _model_config(model: config_pb2.ModelConfig) -> ModelConfig:
+    _require(bool(model.path), "config.model.path: expected a folder or a hub id, received an empty string")
+    for name in ("height", "width", "max_sequence_length"):
+        _positive(model, name)
+    lora = None
+    if model.HasField("lora"):
+        _positive(model.lora, "rank")
+        _positive(model.lora, "alpha")
+        _require(bool(model.lora.target_modules), "config.model.lora.target_modules: expected names, received none")
+        lora = LoraConfig(rank=model.lora.rank, alpha=model.lora.alpha, target_modules=tuple(model.lora.target_modules))
+    return ModelConfig(
+        path=model.path,
+        precision=_choice(_PRECISIONS, model.precision, "config.model.precision"),
+        height=model.height,
+        width=model.width,
+        max_sequence_length=model.max_sequence_length,
+        lora=lora,
+        gradient_checkpointing=model.gradient_checkpointing,
+    )
+
+
+def _sampling_config(sampling: config_pb2.SamplingConfig) -> SamplingConfig:
+    sigmas = _schedule(sampling.sigmas, sampling.window_start, sampling.window_size, "config.sampling")
+    return SamplingConfig(
+        sigmas=sigmas,
+        sampler=_choice(_SAMPLERS, sampling.sampler, "config.sampling.sampler"),
+        noise_level=sampling.noise_level,
+        window_start=sampling.window_start,
+        window_size=sampling.window_size,
+        guidance_scale=sampling.guidance_scale,
+    )
+
+
+def _objective_config(objective: config_pb2.ObjectiveConfig) -> PolicyGradientConfig | ForwardProcessConfig:
+    kind = objective.WhichOneof("kind")
+    if kind == "forward_process":
+        return ForwardProcessConfig(**_fields(objective.forward_process))
+    _require(kind == "policy_gradient", "config.objective: expected policy_gradient or forward_process, received none")
+    given = _fields(objective.policy_gradient)
+    given["ratio_level"] = _choice(_RATIO_LEVELS, given["ratio_level"], "config.objective.policy_gradient.ratio_level")
+    return PolicyGradientConfig(**given)
+
+
+def rollout_plan(chunks: Iterator[worker_service_pb2.FetchRolloutTaskResponse], iteration: int) -> RolloutPlan:
+    """The whole answer to FetchRolloutTask. Raises StarError ARGUMENT_INVALID when pieces are missing or do not fit."""
+    first = next(chunks, None)
+    is_header = first is not None and first.chunk.WhichOneof("part") == "header"
+    _require(is_header, "rollout task: expected the header first, received something else")
+    assert first is not None
+    header = first.chunk.header
+    sigmas = _schedule(header.sigmas, header.window_start, header.window_size, "rollout task")
+    groups = tuple(_rollout_group(chunk, len(sigmas) - 1) for chunk in chunks)
+    _require(
+        len(groups) == header.group_count,
+        f"rollout task: expected {header.group_count} groups, received {len(groups)}",
+    )
+    ids = [rollout.rollout_id for group in groups for rollout in group.rollouts]
+    _require(len(set(ids)) == len(ids) and all(ids), "rollout task: expected rollout ids that are set and unique")
+    return RolloutPlan(
+        iteration=iteration,
+        sigmas=sigmas,
+        window_start=header.window_start,
+        window_size=header.window_size,
+        keep_trajectory=header.keep_trajectory,
+        groups=groups,
+    )
+
+
+def _rollout_group(response: worker_service_pb2.FetchRolloutTaskResponse, step_count: int) -> RolloutGroup:
+    _require(response.chunk.WhichOneof("part") == "group", "rollout task: expected a group, received something else")
+    group = response.chunk.group
+    name = f"group {group.prompt_index}"
+    _require(bool(group.rollouts), f"{name}: expected rollouts, received none")
+    masks = {mask.step_index: tuple(mask.concept_indexes) for mask in group.attention_masks}
+    _require(len(masks) == len(group.attention_masks), f"{name}: expected one attention mask per step, received two")
+    outside = [step for step in masks if not 0 <= step < step_count]
+    _require(not outside, f"{name}: expected attention mask steps in 0..{step_count - 1}, received {outside}")
+    return RolloutGroup(
+        prompt_index=group.prompt_index,
+        prompt=group.prompt,
+        prompt_hash=group.prompt_hash,
+        rollouts=tuple(
+            RolloutSpec(rollout_id=each.rollout_id, rollout_index=each.rollout_index, seed=each.seed)
+            for each in group.rollouts
+        ),
+        core_spans=tuple(_core_span(span, len(group.prompt), name) for span in group.core_spans),
+        attention_masks=masks,
+    )
+
+
+def _core_span(span: rollout_pb2.CoreSpan, prompt_length: int, name: str) -> CoreSpan:
+    _require(
+        0 <= span.start < span.end <= prompt_length and span.concept_index >= 0,
+        f"{name}: expected a core span inside 0..{prompt_length}, received {span.start}..{span.end}",
+    )
+    return CoreSpan(start=span.start, end=span.end, concept_index=span.concept_index)
+
+
+def loss_masks(chunks: Iterable[worker_service_pb2.FetchLossMasksResponse]) -> Iterator[LossMask]:
+    """Loss masks one by one, as the chunks arrive."""
+    for response in chunks:
+        for mask in response.chunk.masks:
+            yield loss_mask(mask)
+
+
+def loss_mask(mask: update_pb2.LossMask) -> LossMask:
+    """Raises StarError ARGUMENT_INVALID or TENSOR_INVALID naming the rollout."""
+    _require(bool(mask.rollout_id), "loss mask: expected a rollout_id, received none")
+    name = f"loss mask of {mask.rollout_id}"
+    advantage = mask.advantage if mask.HasField("advantage") else None
+    _require(
+        advantage is None or math.isfinite(advantage), f"{name}: expected a finite advantage, received {advantage}"
+    )
+    steps = tuple(mask.step_indexes)
+    _require(len(set(steps)) == len(steps) and min(steps, default=0) >= 0, f"{name}: invalid steps {list(steps)}")
+    maps = None
+    if mask.HasField("allocation_maps"):
+        maps = decode_allocation_maps(wire_tensor(mask.allocation_maps), mask.scales)
+    map_count = 0 if maps is None else maps.shape[0]
+    if map_count != len(steps):
+        raise StarError("TENSOR_INVALID", f"{name}: expected {len(steps)} allocation maps, received {map_count}")
+    return LossMask(rollout_id=mask.rollout_id, advantage=advantage, allocation_maps=maps, step_indexes=steps)
+
+
+def wire_tensor(tensor: tensor_pb2.Tensor) -> WireTensor:
+    """Raises StarError TENSOR_INVALID for an unknown element type; the codec checks the rest."""
+    if tensor.data_type not in _WIRE_TYPES:
+        raise StarError("TENSOR_INVALID", f"tensor: expected a known element type, received {tensor.data_type}")
+    return WireTensor(data_type=_WIRE_TYPES[tensor.data_type], shape=tuple(tensor.shape), data=tensor.data)
+
+
+# ---- worker -> control plane
+
+
+def hello(
+    *, protocol_version: int, worker_id: str, device: str, software_version: str
+) -> worker_service_pb2.ConnectRequest:
+    """First message of the control stream."""
+    return worker_service_pb2.ConnectRequest(
+        hello=worker_service_pb2.Hello(
+            protocol_version=protocol_version,
+            worker_id=worker_id,
+            device=device,
+            software_version=software_version,
+        )
+    )
+
+
+def heartbeat(task_id: str, lease_token: str) -> worker_service_pb2.ConnectRequest:
+    """Both empty: no task at hand."""
+    return worker_service_pb2.ConnectRequest(
+        heartbeat=worker_service_pb2.Heartbeat(task_id=task_id, lease_token=lease_token)
+    )
+
+
+def progress(task_id: str, phase: str, fraction: float) -> worker_service_pb2.ConnectRequest:
+    """`fraction` 0..1."""
+    return worker_service_pb2.ConnectRequest(
+        progress=worker_service_pb2.Progress(task_id=task_id, phase=phase, fraction=fraction)
+    )
+
+
+def task_completed(offer: TaskOffer, policy_version: int, result: TaskResult) -> worker_service_pb2.ConnectRequest:
+    """`policy_version`: what the worker holds now."""
+    completed = worker_service_pb2.TaskCompleted(
+        task_id=offer.task_id, lease_token=offer.lease_token, policy_version=policy_version
+    )
+    if isinstance(result, PreparedModel):
+        completed.prepare.CopyFrom(_prepare_result(result))
+    elif isinstance(result, UpdateResult):
+        completed.update.CopyFrom(_update_result(result))
+    elif isinstance(result, ExportResult):
+        completed.export.CopyFrom(worker_service_pb2.ExportResult(path=result.path, format=result.format))
+    return worker_service_pb2.ConnectRequest(completed=completed)
+
+
+def _prepare_result(model: PreparedModel) -> worker_service_pb2.PrepareResult:
+    return worker_service_pb2.PrepareResult(
+        trainable_parameter_count=model.trainable_parameter_count,
+        parameter_count=model.parameter_count,
+        token_rows=model.token_rows,
+        token_columns=model.token_columns,
+        values_per_token=model.values_per_token,
+        environment=model.environment,
+    )
+
+
+def _update_result(result: UpdateResult) -> worker_service_pb2.UpdateResult:
+    wrong = {name: value for name, value in result.metrics.values.items() if not math.isfinite(value)}
+    if wrong:
+        raise StarError("NOT_FINITE", f"update metrics: expected finite values, received {wrong}")
+    return worker_service_pb2.UpdateResult(
+        metrics=update_pb2.UpdateMetrics(values=result.metrics.values, seconds=result.metrics.seconds),
+        checkpoint_written=result.checkpoint_path is not None,
+        checkpoint_path=result.checkpoint_path or "",
+    )
+
+
+def task_failed(task_id: str, lease_token: str, error: StarError) -> worker_service_pb2.ConnectRequest:
+    """A failed task with its reason."""
+    return worker_service_pb2.ConnectRequest(
+        failed=worker_service_pb2.TaskFailed(
+            task_id=task_id, lease_token=lease_token, reason=f"ERROR_REASON_{error.reason}", message=error.message
+        )
+    )
+
+
+def rollout_echo(offer: TaskOffer, policy_version: int, plan: RolloutPlan) -> worker_service_pb2.SubmitRolloutsRequest:
+    """First message of SubmitRollouts."""
+    return worker_service_pb2.SubmitRolloutsRequest(
+        chunk=rollout_pb2.RolloutChunk(
+            echo=rollout_pb2.RolloutTaskEcho(
+                task_id=offer.task_id,
+                lease_token=offer.lease_token,
+                attempt=offer.attempt,
+                policy_version=policy_version,
+                sigmas=plan.sigmas,
+            )
+        )
+    )
+
+
+def rollout_messages(
+    rollout: FinishedRollout, data_kind: Literal["uint8", "float16"]
+) -> Iterator[worker_service_pb2.SubmitRolloutsRequest]:
+    """The result of a rollout, then its picture in pieces of at most MAX_CHUNK_BYTES."""
+    result = rollout_pb2.RolloutResult(
+        rollout_id=rollout.rollout_id,
+        seed=rollout.seed,
+        prompt_hash=rollout.prompt_hash,
+        image_byte_count=len(rollout.image_png),
+    )
+    if rollout.attention is not None:
+        result.attention.CopyFrom(attention_maps(rollout.attention, data_kind))
+    yield worker_service_pb2.SubmitRolloutsRequest(chunk=rollout_pb2.RolloutChunk(result=result))
+    for offset in range(0, len(rollout.image_png), MAX_CHUNK_BYTES):
+        image = rollout_pb2.ImageChunk(
+            rollout_id=rollout.rollout_id,
+            offset=offset,
+            data=rollout.image_png[offset : offset + MAX_CHUNK_BYTES],
+        )
+        yield worker_service_pb2.SubmitRolloutsRequest(chunk=rollout_pb2.RolloutChunk(image=image))
+
+
+def attention_maps(maps: AttentionMaps, data_kind: Literal["uint8", "float16"]) -> rollout_pb2.AttentionMaps:
+    """Raises StarError TENSOR_INVALID when the steps do not fit the values."""
+    coded = encode_attention(maps.values, data_kind)
+    if len(maps.step_indexes) != maps.values.shape[0]:
+        raise StarError(
+            "TENSOR_INVALID",
+            f"attention: expected {maps.values.shape[0]} step indexes, received {len(maps.step_indexes)}",
+        )
+    values = coded.values
+    return rollout_pb2.AttentionMaps(
+        values=tensor_pb2.Tensor(
+            data_type=f"DATA_TYPE_{values.data_type.upper()}", shape=values.shape, data=values.data
+        ),
+        scales=coded.scales,
+        offsets=coded.offsets,
+        step_indexes=maps.step_indexes,
+        unmapped_concept_indexes=maps.unmapped_concept_indexes,
+    )
+
+
+# ---- checks
+
+
+def _schedule(given: Iterable[float], window_start: int, window_size: int, name: str) -> tuple[float, ...]:
+    sigmas = tuple(given)
+    falling = all(after < before for before, after in pairwise(sigmas))
+    _require(
+        len(sigmas) >= 2 and falling and sigmas[0] <= 1 and sigmas[-1] == 0,
+        f"{name}.sigmas: expected at least 2 strictly falling values from <= 1 to 0, received {list(sigmas)}",
+    )
+    _require(
+        window_start >= 0 and window_size >= 0 and window_start + window_size < len(sigmas),
+        f"{name}: expected a window inside {len(sigmas) - 1} steps, received {window_size} from {window_start}",
+    )
+    return sigmas
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """All fields by name; only for messages whose names and types equal those of the dataclass."""
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+
+
+def _choice(choices: dict[Any, _Choice], value: object, name: str) -> _Choice:
+    _require(value in choices, f"{name}: expected one of {sorted(map(str, choices.values()))}, received {value!r}")
+    return choices[value]
+
+
+def _positive(message: Any, name: str) -> None:
+    value = getattr(message, name)
+    _require(value > 0, f"config: expected {name} > 0, received {value}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise StarError("ARGUMENT_INVALID", message)

@@ -1,0 +1,220 @@
+"""A run on this worker: policy, optimiser, old policy, policy version. What the protocol side works with."""
+
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import diffusers
+import peft
+import torch
+import transformers
+from diffusers import StableDiffusion3Pipeline
+from diffusers.training_utils import _collate_lora_metadata
+from peft import get_peft_model_state_dict
+from torch import Tensor
+
+from star_worker.errors import StarError
+from star_worker.forward_process import mix_policies, old_policy_decay
+from star_worker.optimizer import PolicyOptimizer
+from star_worker.rollout import sample
+from star_worker.sd3_policy import Sd3Policy
+from star_worker.trajectory_store import Trajectories
+from star_worker.types import (
+    CheckCancelled,
+    FinishedRollout,
+    ForwardProcessConfig,
+    LossMask,
+    PreparedModel,
+    ProgressCallback,
+    RolloutPlan,
+    TrainingConfig,
+    UpdateMetrics,
+)
+from star_worker.update import UpdateInput, collect_loss_masks, update_forward_process, update_policy_gradient
+
+
+class TrainingRun:
+    """One run; not safe for use from several threads."""
+
+    def __init__(self, config: TrainingConfig, policy: Sd3Policy) -> None:
+        self.config = config
+        self.policy = policy
+        self.policy_version = 0
+        self.optimizer = PolicyOptimizer(policy.names, policy.parameters, config.optimizer)
+        # The forward process samples with a slowly moving copy of the trainable parameters.
+        forward = isinstance(config.objective, ForwardProcessConfig)
+        self.old_policy: list[Tensor] = [value.clone() for value in policy.initial] if forward else []
+        self._trajectories: Trajectories | None = None
+        self.prepared = _prepared(policy)
+
+    @classmethod
+    def load(cls, config: TrainingConfig, run_seed: int, check_cancelled: CheckCancelled) -> "TrainingRun":
+        """Load the model and make its trainable part, policy version 0.
+
+        Raises MODEL_NOT_LOADABLE, RECIPE_INVALID (size, blocks, target modules), CANCELLED.
+        """
+        if config.thread_count > 0:
+            torch.set_num_threads(config.thread_count)
+        check_cancelled()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        policy = Sd3Policy.load(config.model, run_seed, device)
+        check_cancelled()
+        if config.capture.blocks:
+            policy.install_capture(config.capture.blocks)
+        return cls(config, policy)
+
+    def rollout(
+        self,
+        plan: RolloutPlan,
+        on_rollout: Callable[[FinishedRollout], None],
+        progress: ProgressCallback,
+        check_cancelled: CheckCancelled,
+    ) -> None:
+        """Sample `plan`; `on_rollout` is called in plan order from one other thread.
+
+        With `keep_trajectory` the trajectories are held for `update` (and replace those held before). Training
+        rollouts of the forward process come from the old policy, everything else from the current one.
+        """
+        values = (
+            self.old_policy if plan.keep_trajectory and self.old_policy else [p.data for p in self.policy.parameters]
+        )
+        with self.policy.using(values):
+            trajectories = sample(self.policy, self.config, plan, on_rollout, progress, check_cancelled)
+        if plan.keep_trajectory:
+            self._trajectories = trajectories
+
+    def update(
+        self,
+        loss_masks: Iterator[LossMask],
+        iteration: int,
+        seed: int,
+        progress: ProgressCallback,
+        check_cancelled: CheckCancelled,
+    ) -> UpdateMetrics:
+        """Train on the trajectories of `iteration` and raise the policy version by 1.
+
+        Raises STATE_CONFLICT (no rollout of that iteration), TASK_ECHO_MISMATCH, TENSOR_INVALID, NOT_ON_POLICY (nothing
+        was stepped), NOT_FINITE, CANCELLED. After NOT_FINITE or CANCELLED some optimiser steps may have been made: go
+        back to a checkpoint.
+        """
+        trajectories = self._trajectories
+        if trajectories is None or trajectories.iteration != iteration:
+            held = "none" if trajectories is None else f"those of iteration {trajectories.iteration}"
+            message = f"update of iteration {iteration}: expected its trajectories on this worker, received {held}"
+            raise StarError("STATE_CONFLICT", f"{message}; sample the iteration again")
+        work = UpdateInput(
+            policy=self.policy,
+            optimizer=self.optimizer,
+            guidance_scale=self.config.sampling.guidance_scale,
+            trajectories=trajectories,
+            loss_masks=collect_loss_masks(loss_masks, trajectories, self.policy.token_grid),
+            seed=seed,
+            old_policy=self.old_policy,
+        )
+        metrics = self._optimise(work, iteration, progress, check_cancelled)
+        self.optimizer.zero_grad()
+        self._trajectories = None
+        self.policy_version += 1
+        return metrics
+
+    def _optimise(
+        self, work: UpdateInput, iteration: int, progress: ProgressCallback, check_cancelled: CheckCancelled
+    ) -> UpdateMetrics:
+        objective = self.config.objective
+        if not isinstance(objective, ForwardProcessConfig):
+            return update_policy_gradient(work, objective, progress, check_cancelled)
+        metrics = update_forward_process(work, objective, progress, check_cancelled)
+        decay = old_policy_decay(iteration, objective.old_policy_decay_max, objective.old_policy_decay_slope)
+        mix_policies(self.old_policy, [parameter.data for parameter in self.policy.parameters], decay)
+        return metrics
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return all that an update changes: trainable parameters, optimiser, old policy; copies, on the CPU."""
+        names, parameters = self.policy.names, self.policy.parameters
+        state: dict[str, Tensor] = {}
+        state |= {f"trainable/{name}": value.data for name, value in zip(names, parameters, strict=True)}
+        state |= {f"optimizer/{name}": value for name, value in self.optimizer.state_tensors().items()}
+        if self.old_policy:
+            state |= {f"old_policy/{name}": value for name, value in zip(names, self.old_policy, strict=True)}
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+
+    def load_state(self, state: dict[str, Tensor], policy_version: int) -> None:
+        """Put back what `state_tensors` returned; trajectories held are dropped.
+
+        Raises CHECKPOINT_INVALID, with parameters untouched, for other names or shapes.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"trainable": {}, "optimizer": {}, "old_policy": {}}
+        for key, value in state.items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise StarError("CHECKPOINT_INVALID", f"expected keys of {sorted(parts)}, received {key}")
+            parts[part][name] = value
+        targets = [parameter.data for parameter in self.policy.parameters]
+        _check_names(self.policy.names, targets, parts["trainable"], "trainable")
+        old_names = self.policy.names if self.old_policy else []
+        _check_names(old_names, self.old_policy, parts["old_policy"], "old_policy")
+        self.optimizer.load_state(parts["optimizer"])
+        for name, target in zip(self.policy.names, targets, strict=True):
+            target.copy_(parts["trainable"][name])
+        for name, target in zip(old_names, self.old_policy, strict=True):
+            target.copy_(parts["old_policy"][name])
+        self._trajectories = None
+        self.policy_version = policy_version
+
+    def export(self, folder: Path) -> str:
+        """Write the trained part in diffusers format and return its kind.
+
+        "lora": `pytorch_lora_weights.safetensors` for `StableDiffusion3Pipeline.load_lora_weights(folder)`.
+        "transformer": a folder for `SD3Transformer2DModel.from_pretrained(folder)`. Raises STORAGE_FAILED.
+        """
+        transformer = self.policy.transformer
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.config.model.lora is None:
+                transformer.save_pretrained(folder)
+                return "transformer"
+            StableDiffusion3Pipeline.save_lora_weights(
+                folder,
+                transformer_lora_layers=get_peft_model_state_dict(transformer),
+                # Carries alpha: without it a loader takes alpha = rank.
+                **_collate_lora_metadata({"transformer": transformer}),
+            )
+        except OSError as error:
+            raise StarError(
+                "STORAGE_FAILED", f"export to {folder} failed: {error}; free space or check rights"
+            ) from error
+        return "lora"
+
+
+def _check_names(names: list[str], targets: list[Tensor], received: dict[str, Tensor], part: str) -> None:
+    expected = {name: target.shape for name, target in zip(names, targets, strict=True)}
+    wrong = [name for name in expected.keys() | received.keys() if expected.get(name) != _shape(received, name)]
+    if wrong:
+        name = sorted(wrong)[0]
+        message = f"{part}/{name}: expected shape {expected.get(name)}, received {_shape(received, name)}"
+        raise StarError("CHECKPOINT_INVALID", f"{message}; the checkpoint is of another model or recipe")
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
+    return tensors[name].shape if name in tensors else None
+
+
+def _prepared(policy: Sd3Policy) -> PreparedModel:
+    rows, columns = policy.token_grid
+    return PreparedModel(
+        trainable_parameter_count=sum(parameter.numel() for parameter in policy.parameters),
+        parameter_count=sum(parameter.numel() for parameter in policy.transformer.parameters()),
+        token_rows=rows,
+        token_columns=columns,
+        values_per_token=policy.values_per_token,
+        environment={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "peft": peft.__version__,
+            "device": torch.cuda.get_device_name() if policy.device.type == "cuda" else platform.machine(),
+            "precision": policy.config.precision,
+            "threads": str(torch.get_num_threads()),
+        },
+    )
