@@ -89,7 +89,7 @@ const OUTER_PHASES = new Set(['sampling', 'update', 'record']);
 
 /** Series shown first; the others follow in a fold. */
 const MAIN_CURVES =
-  /^(reward_mean|reward_std|zero_std_group_share|.*loss|.*grad_?norm.*|allocation_concentration_mean)$/;
+  /^(reward_mean|reward_std|zero_std_group_share|.*loss|gradient_norm|allocation_concentration_mean)$/;
 
 function curves(data: ReportData): string {
   const accuracy = data.evaluation.history.flatMap(({ policyVersion, accuracy: value }) =>
@@ -108,7 +108,7 @@ function curves(data: ReportData): string {
   const gaugeText =
     gauges.length === 0
       ? ''
-      : `<h2>On-policy gauge</h2><p class="soft">How far the policy that trains is from the policy that sampled, before the first optimiser step of every iteration. It has to be 0, or within the tolerance that the recipe states.</p><div class="charts">${gauges.join('')}</div>`;
+      : `<h2>On-policy gauge</h2><p class="soft">Largest |ratio - 1| over all positions and steps before the first optimiser step of every iteration: how far the policy that trains is from the policy that sampled. It has to be 0, or within the tolerance that the recipe states.</p><div class="charts">${gauges.join('')}</div>`;
   const fold =
     rest.length === 0
       ? ''

@@ -80,7 +80,7 @@ async function fill(): Promise<void> {
   store.commitIteration({
     runId: RUN,
     iteration: 0,
-    metrics: { reward_mean: 0.25, on_policy_max_ratio_deviation: 0 },
+    metrics: { reward_mean: 0.25, ratio_max_error: 0 },
     seconds: { sampling: 2, update: 1 },
     rollouts: [{ ...rollout, ...scored, ...files }],
     checkpointVersion: null,
@@ -88,7 +88,7 @@ async function fill(): Promise<void> {
   store.commitIteration({
     runId: RUN,
     iteration: 1,
-    metrics: { reward_mean: 0.75, on_policy_max_ratio_deviation: 0 },
+    metrics: { reward_mean: 0.75, ratio_max_error: 0 },
     seconds: { sampling: 4, update: 1 },
     rollouts: [],
     checkpointVersion: 2,
@@ -137,7 +137,7 @@ describe('report numbers', () => {
       [0, 0.25],
       [1, 0.75],
     ]);
-    expect(Object.keys(data.onPolicy)).toEqual(['on_policy_max_ratio_deviation']);
+    expect(Object.keys(data.onPolicy)).toEqual(['ratio_max_error']);
     expect(data.phases).toEqual([
       { name: 'sampling', totalSeconds: 6, meanSeconds: 3 },
       { name: 'update', totalSeconds: 2, meanSeconds: 1 },
