@@ -10,5 +10,7 @@ COPY bin bin
 COPY recipes recipes
 COPY scorers scorers
 COPY models models
+# A fresh volume takes its owner from here.
+RUN mkdir /data && chown node /data
 USER node
 CMD ["bin/star", "up", "--no-worker", "--data-dir", "/data"]

@@ -35,11 +35,7 @@ def concept_map(plane: np.ndarray, sigma: float) -> tuple[str | None, np.ndarray
     """One concept's map of mean 1, or why there is none."""
     if not np.isfinite(plane).all():
         return "not_finite", plane
-    smooth = (
-        smoothing_matrix(plane.shape[0], sigma)
-        @ plane
-        @ smoothing_matrix(plane.shape[1], sigma).T
-    )
+    smooth = smoothing_matrix(plane.shape[0], sigma) @ plane @ smoothing_matrix(plane.shape[1], sigma).T
     low, high = np.percentile(smooth, [5, 99])
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         return "flat", plane
@@ -49,9 +45,7 @@ def concept_map(plane: np.ndarray, sigma: float) -> tuple[str | None, np.ndarray
     return None, scaled / scaled.mean()
 
 
-def union(
-    planes: np.ndarray, weights: list[float], sigma: float
-) -> tuple[str | None, np.ndarray]:
+def union(planes: np.ndarray, weights: list[float], sigma: float) -> tuple[str | None, np.ndarray]:
     """Mass-balanced mean of the concepts; a flat one counts as 1 everywhere."""
     uniform = np.ones(planes.shape[1:])
     if not weights:
@@ -60,18 +54,12 @@ def union(
         return "unmapped", uniform
     if len(weights) > 6:
         return "too_many_concepts", uniform
-    maps = [
-        (weight, *concept_map(plane, sigma))
-        for weight, plane in zip(weights, planes, strict=True)
-        if weight > 0
-    ]
+    maps = [(weight, *concept_map(plane, sigma)) for weight, plane in zip(weights, planes, strict=True) if weight > 0]
     reasons = [reason for _, reason, _ in maps if reason is not None]
     if "not_finite" in reasons or len(reasons) == len(maps):
         return ("not_finite" if "not_finite" in reasons else reasons[-1]), uniform
     total = sum(weight for weight, _, _ in maps)
-    return None, sum(
-        weight / total * (uniform if reason else each) for weight, reason, each in maps
-    )
+    return None, sum(weight / total * (uniform if reason else each) for weight, reason, each in maps)
 
 
 def project(raw: np.ndarray, floor: float, cap: float) -> np.ndarray:
@@ -82,9 +70,7 @@ def project(raw: np.ndarray, floor: float, cap: float) -> np.ndarray:
     return weights / weights.mean()
 
 
-def allocation(
-    planes: np.ndarray, weights: list[float], settings: dict
-) -> tuple[str | None, float, np.ndarray]:
+def allocation(planes: np.ndarray, weights: list[float], settings: dict) -> tuple[str | None, float, np.ndarray]:
     """Fallback reason, gate and allocation map of one step."""
     reason, m = union(planes, weights, settings["smoothing"])
     if reason is not None:
@@ -104,9 +90,7 @@ def array(values: np.ndarray, dtype: str) -> dict:
     return {"dtype": dtype, "shape": list(values.shape), "data": values.tolist()}
 
 
-def blob(
-    rows: int, columns: int, row: float, column: float, width: float
-) -> np.ndarray:
+def blob(rows: int, columns: int, row: float, column: float, width: float) -> np.ndarray:
     """A Gaussian spot on a little background."""
     r, c = np.mgrid[:rows, :columns]
     return 0.1 + np.exp(-((r - row) ** 2 + (c - column) ** 2) / (2 * width**2))
@@ -208,9 +192,7 @@ def advantage_cases() -> list[dict]:
             for prompt in set(prompts):
                 group = rewards[names == prompt]
                 deviation = rewards.std() if global_std else group.std()
-                advantages[names == prompt] = (group - group.mean()) / (
-                    deviation + 1e-4
-                )
+                advantages[names == prompt] = (group - group.mean()) / (deviation + 1e-4)
             cases.append(
                 {
                     "name": name,

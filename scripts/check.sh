@@ -9,8 +9,9 @@ biome check --error-on-warnings server-ts
 step "TypeScript: types"
 tsc -p server-ts
 step "Python: format and lint"
-.venv/bin/ruff format --check trainer-worker scripts golden
-.venv/bin/ruff check --config trainer-worker/pyproject.toml trainer-worker scripts golden
+(cd trainer-worker && ../.venv/bin/ruff format --check . && ../.venv/bin/ruff check .)
+.venv/bin/ruff format --config trainer-worker/pyproject.toml --check scripts golden
+.venv/bin/ruff check --config trainer-worker/pyproject.toml scripts golden
 step "Python: types"
 .venv/bin/mypy --config-file trainer-worker/pyproject.toml trainer-worker/star_worker trainer-worker/tiny_world
 step "Protocol: lint, format, compatibility with the released one"

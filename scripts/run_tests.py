@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run_vitest(out: Path) -> tuple[int, int, int]:
     """Control plane. Counts a suite that cannot even be loaded as one failure."""
-    command = ["vitest", "run", "--root", "server-ts", "--reporter=default", "--reporter=json", f"--outputFile.json={out}"]
-    status = subprocess.run(["npx", *command], cwd=ROOT, check=False).returncode
+    reporters = ["--reporter=default", "--reporter=json", f"--outputFile.json={out}"]
+    status = subprocess.run(["vitest", "run", "--root", "server-ts", *reporters], cwd=ROOT, check=False).returncode
     if not out.exists():
         return 0, 1, 0
     report = json.loads(out.read_text())
@@ -27,8 +27,9 @@ def run_vitest(out: Path) -> tuple[int, int, int]:
 
 def run_pytest(out: Path) -> tuple[int, int, int]:
     """Worker and small world."""
-    command = [str(ROOT / ".venv/bin/python"), "-m", "pytest", "trainer-worker/tests", "-c", "trainer-worker/pyproject.toml"]
-    status = subprocess.run([*command, f"--junitxml={out}"], cwd=ROOT, check=False).returncode
+    pytest = [str(ROOT / ".venv/bin/python"), "-m", "pytest", "-c", "trainer-worker/pyproject.toml"]
+    command = [*pytest, "trainer-worker/tests", f"--junitxml={out}"]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if not out.exists():
         return 0, 1, 0
     suites = list(ElementTree.parse(out).getroot().iter("testsuite"))

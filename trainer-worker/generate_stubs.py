@@ -19,7 +19,9 @@ def main() -> None:
     if protoc.main(["protoc", *arguments, *files]) != 0:
         raise SystemExit("protoc failed")
     for path in OUT.rglob("*.py*"):
-        path.write_text(re.sub(r"^from star\.v1 import", "from star_worker.gen.star.v1 import", path.read_text(), flags=re.M))
+        path.write_text(
+            re.sub(r"^from star\.v1 import", "from star_worker.gen.star.v1 import", path.read_text(), flags=re.M)
+        )
     for folder in [OUT, OUT / "star", OUT / "star" / "v1"]:
         (folder / "__init__.py").write_text("")
     for path in OUT.rglob("*_pb2_grpc.py"):

@@ -1,66 +1,73 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { createInterface } from 'node:readline';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { readCommandSettings } from '../src/config/server-settings.js';
 import type { LossMask } from '../src/core/types.js';
 import { systemClock } from '../src/pipeline/clock.js';
 import { startRpcServer } from '../src/rpc/server.js';
 import { WorkerTrainer } from '../src/rpc/trainer.js';
 import { createWorkerService } from '../src/rpc/worker-service.js';
 import { tinyRecipe } from '../test/tiny-recipe.js';
-
-/** Loss masks of one rollout: 10 steps of 64 x 64 image tokens, as SD3.5 Medium at 1024 pixels has. */
-const SHAPE = [10, 64, 64] as const;
-const ELEMENTS = 10 * 64 * 64;
-const WARM_UP = 2;
+import { type Figures, serveRounds } from './rounds.js';
 
 /**
- * Loss masks over real gRPC on loopback, through the product's own trainer, codec and service, to a reader in another
- * process. `float32`: maps as they are; `uint8`: coded on the way, counted in bytes on the wire.
- *
- * @param megabytes to stream per measurement
- * @returns MB/s (10^6 bytes) per measurement; the first two warm the compiler up and are left out
+ * Loss masks over real gRPC on loopback: the control plane's own trainer, codec and service in this process, the worker's own
+ * session, client and codec in a Python process. Maps are float32, so that bytes on the wire are bytes of weights.
  */
-export async function measureMaskStream(
-  format: 'float32' | 'uint8',
-  megabytes: number,
-  measurements: number,
-): Promise<number[]> {
-  const options = { clock: systemClock, newId: randomUUID, heartbeatIntervalMs: 60_000, leaseDurationMs: 600_000 };
-  const trainer = new WorkerTrainer({ ...options, telemetry: { event: () => undefined, metrics: () => undefined } });
-  const service = createWorkerService({ trainer, newId: randomUUID, log: () => undefined });
-  const server = await startRpcServer({ port: 0, service });
-  const client = fileURLToPath(new URL('mask-stream-client.ts', import.meta.url));
-  const reader = spawn(process.execPath, ['--import', 'tsx', client, String(server.port)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  try {
-    const lines = createInterface(reader.stdout)[Symbol.asyncIterator]();
-    const speeds: number[] = [];
-    const { signal } = new AbortController();
-    await trainer.ready(signal);
-    const context = { runId: 'bench', iteration: 0, policyVersion: 0, signal };
-    const wire = format === 'uint8' ? 'uint8' : 'float16';
-    await trainer.prepare(context, tinyRecipe({ allocation: { blocks: [0], wire } }));
-    for (let index = 0; index < WARM_UP + measurements; index += 1) {
-      const count = Math.ceil((megabytes * 1e6) / ELEMENTS / (format === 'uint8' ? 1 : 4));
-      await trainer.update(context, { seed: 0n, forceCheckpoint: false }, masks(count));
-      const { value } = await lines.next();
-      const { bytes, seconds } = JSON.parse(String(value)) as { bytes: number; seconds: number };
-      speeds.push(bytes / 1e6 / seconds);
-    }
-    return speeds.slice(WARM_UP);
-  } finally {
-    reader.kill();
-    server.close();
+
+/** Loss masks of one rollout: 10 steps of 32 x 32 image tokens. */
+const SHAPE = [10, 32, 32] as const;
+const ELEMENTS = 10 * 32 * 32;
+/** About one second at the goal. */
+const MASK_COUNT = Math.ceil(300e6 / (4 * ELEMENTS));
+const WARM_UP_ROUNDS = 2;
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const python = readCommandSettings(process.env).python ?? `${ROOT}.venv/bin/python`;
+if (!existsSync(python)) throw new Error(`${python} does not exist; run \`make setup\``);
+
+const options = { clock: systemClock, newId: randomUUID, heartbeatIntervalMs: 60_000, leaseDurationMs: 600_000 };
+const trainer = new WorkerTrainer({ ...options, telemetry: { event: () => undefined, metrics: () => undefined } });
+const logError = (id: string, error: unknown): void => console.error(id, error);
+const service = createWorkerService({ trainer, newId: randomUUID, log: logError });
+const server = await startRpcServer({ port: 0, service });
+const reader = spawn(python, [`${ROOT}trainer-worker/bench/mask_stream_reader.py`, `127.0.0.1:${server.port}`], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
+const gone = new AbortController();
+const exited = once(reader, 'exit').then(() => gone.abort());
+const context = { runId: 'bench', iteration: 0, policyVersion: 0, signal: gone.signal };
+try {
+  await trainer.ready(gone.signal);
+  // The recipe's other number format, uint8, is float32 maps too once the worker has decoded them, but with fewer bytes sent.
+  await trainer.prepare(context, tinyRecipe({ allocation: { blocks: [0], wire: 'float16' } }));
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) await measure();
+  await serveRounds(measure);
+} finally {
+  trainer.shutdown('measured');
+  await exited;
+  server.close();
+}
+
+/** Streams the masks of one update task. The reader reports its own seconds, from its request to its last mask. */
+async function measure(): Promise<Figures> {
+  const { metrics } = await trainer.update(context, { seed: 0n, forceCheckpoint: false }, masks());
+  const { bytes = 0, seconds = Number.NaN } = metrics;
+  if (bytes !== MASK_COUNT * ELEMENTS * 4) throw new Error(`the reader received ${bytes} bytes of maps`);
+  return { mask_stream_mb_per_second: bytes / 1e6 / seconds };
+}
+
+async function* masks(): AsyncGenerator<LossMask> {
+  const allocationMaps = { shape: SHAPE, data: uniformOnAverage() };
+  const stepIndexes = [...Array(SHAPE[0]).keys()];
+  for (let index = 0; index < MASK_COUNT; index += 1) {
+    yield { rolloutId: `0-0-${index}`, advantage: 0.5, allocationMaps, stepIndexes };
   }
 }
 
-async function* masks(count: number): AsyncGenerator<LossMask> {
-  const data = Float32Array.from({ length: ELEMENTS }, (_, index) => 0.5 + (index % 97) / 97);
-  const allocationMaps = { shape: SHAPE, data };
-  const stepIndexes = [...Array(SHAPE[0]).keys()];
-  for (let index = 0; index < count; index += 1) {
-    yield { rolloutId: `0-0-${index}`, advantage: 0.5, allocationMaps, stepIndexes };
-  }
+/** Weights around 1 with mean 1 in every step, as the worker demands. */
+function uniformOnAverage(): Float32Array {
+  return Float32Array.from({ length: ELEMENTS }, (_, index) => 1 + (index % 2 === 0 ? 0.5 : -0.5));
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-node';
 import type { PromptRecord } from '../src/core/types.js';
 import type { ScoreRequest } from '../src/pipeline/ports.js';
@@ -14,70 +15,21 @@ import {
 } from '../src/scoring/scorer-bundle.js';
 import { ScorerPool } from '../src/scoring/scorer-pool.js';
 import { detectorTensor, lineTensor, openTextReader } from '../src/scoring/text-reader.js';
+import { type Figures, serveRounds } from './rounds.js';
 
-/** What to measure. */
-export interface ScorerThroughputOptions {
-  readonly repoRoot: string;
-  /** Bundle folder, relative to the repository. */
-  readonly bundle: string;
-  /** Folder of PNG files; they are repeated until there are `imageCount`. */
-  readonly imageFolder: string;
-  readonly imageCount: number;
-  readonly batchSize: number;
-  /** Rounds of pool and bare session in turn, after one that is not counted. */
-  readonly rounds: number;
-}
+/**
+ * Pictures per second of one scorer process behind the pool (transport, PNG decoding, graph, rules), against the same graph runs
+ * in this process on tensors made before. Both run graphs on one thread.
+ */
 
-/** Pictures per second of one scorer process behind the pool, and of the same graph runs without anything around them. */
-export interface ScorerThroughput {
-  /** Median over rounds. */
-  readonly poolImagesPerSecond: number;
-  /** Median over rounds. */
-  readonly bareImagesPerSecond: number;
-  /** Pool / bare of one round: median, smallest, largest. */
-  readonly ratio: { readonly median: number; readonly low: number; readonly high: number };
-}
+const IMAGE_FOLDER = new URL('../src/scoring/fixtures/', import.meta.url);
+/** As the pools of a run have them, and enough pictures for about a second. */
+const SIZES = { detector: { batchSize: 16, imageCount: 768 }, ocr: { batchSize: 8, imageCount: 64 } } as const;
 
 /** The graph runs of all pictures, on tensors made before. */
 interface BareRuns {
   run(): Promise<void>;
   close(): Promise<void>;
-}
-
-/**
- * Compares the pool (one process: transport, decoding, rules) with a bare session in this process on the same tensors, both
- * with one thread, in alternating rounds so that a change of the machine's load meets both.
- */
-export async function measureScorerThroughput(options: ScorerThroughputOptions): Promise<ScorerThroughput> {
-  const { signal } = new AbortController();
-  const folder = resolve(options.repoRoot, options.bundle);
-  const bundle = await loadScorerBundle(folder);
-  const files = await readImages(options);
-  const bare = await openBare(bundle, await Promise.all(files.map(decodePng)), options.batchSize);
-  const pool = await ScorerPool.start(
-    {
-      scorer: bundle.manifest.name,
-      bundleFolder: folder,
-      bundleHash: bundle.bundleHash,
-      processCount: 1,
-      batchSize: options.batchSize,
-      timeoutMs: 600_000,
-      maxAttempts: 1,
-      onEvent: () => undefined,
-    },
-    signal,
-  );
-  try {
-    const requests = files.map((image, index): ScoreRequest => ({ rolloutId: String(index), prompt: PROMPT, image }));
-    return await alternate(
-      options,
-      () => bare.run(),
-      async () => requireValues(await pool.score(requests, signal)),
-    );
-  } finally {
-    await pool.close();
-    await bare.close();
-  }
 }
 
 /** Serves both kinds of scorer. */
@@ -89,25 +41,47 @@ const PROMPT: PromptRecord = {
   targetText: 'CAT',
 };
 
-async function alternate(
-  { rounds, imageCount }: ScorerThroughputOptions,
-  bare: () => Promise<void>,
-  pool: () => Promise<void>,
-): Promise<ScorerThroughput> {
-  const bareSeconds: number[] = [];
-  const poolSeconds: number[] = [];
-  for (let round = 0; round <= rounds; round++) {
-    const [bareTime, poolTime] = [await secondsOf(bare), await secondsOf(pool)];
-    if (round === 0) continue;
-    bareSeconds.push(bareTime);
-    poolSeconds.push(poolTime);
-  }
-  const ratios = poolSeconds.map((seconds, index) => (bareSeconds[index] ?? Number.NaN) / seconds);
-  return {
-    poolImagesPerSecond: imageCount / median(poolSeconds),
-    bareImagesPerSecond: imageCount / median(bareSeconds),
-    ratio: { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) },
-  };
+const { values: paths } = parseArgs({ options: { bundle: { type: 'string' } } });
+const bundleFolder = resolve(String(paths.bundle));
+const bundle = await loadScorerBundle(bundleFolder);
+const { batchSize, imageCount } = SIZES[bundle.manifest.kind];
+const files = await readImages(imageCount);
+const requests = files.map((image, index): ScoreRequest => ({ rolloutId: String(index), prompt: PROMPT, image }));
+const { signal } = new AbortController();
+const bare = await openBare(bundle, await Promise.all(files.map(decodePng)), batchSize);
+const pool = await ScorerPool.start(
+  {
+    scorer: bundle.manifest.name,
+    bundleFolder,
+    bundleHash: bundle.bundleHash,
+    processCount: 1,
+    batchSize,
+    timeoutMs: 600_000,
+    maxAttempts: 1,
+    onEvent: () => undefined,
+  },
+  signal,
+);
+try {
+  await measure();
+  await serveRounds(measure);
+} finally {
+  await pool.close();
+  await bare.close();
+}
+
+/** Bare, pool, pool, bare: a machine that slows down evenly favours neither. */
+async function measure(): Promise<Figures> {
+  const bareFirst = await secondsOf(() => bare.run());
+  const poolSeconds = (await secondsOf(scoreAll)) + (await secondsOf(scoreAll));
+  const bareSeconds = bareFirst + (await secondsOf(() => bare.run()));
+  return { scorer_over_bare_session: bareSeconds / poolSeconds };
+}
+
+async function scoreAll(): Promise<void> {
+  const scores = await pool.score(requests, signal);
+  const failed = scores.filter((score) => score.kind !== 'value');
+  if (failed.length > 0) throw new Error(`${failed.length} pictures failed: ${JSON.stringify(failed[0])}`);
 }
 
 async function secondsOf(work: () => Promise<void>): Promise<number> {
@@ -116,17 +90,10 @@ async function secondsOf(work: () => Promise<void>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-function requireValues(scores: readonly { kind: string }[]): void {
-  const failed = scores.filter((score) => score.kind !== 'value');
-  if (failed.length > 0)
-    throw new Error(`${failed.length} of ${scores.length} pictures failed: ${JSON.stringify(failed[0])}`);
-}
-
-async function readImages({ imageFolder, imageCount }: ScorerThroughputOptions): Promise<Buffer[]> {
-  const names = (await readdir(imageFolder)).filter((name) => name.endsWith('.png')).sort();
-  const files = await Promise.all(names.map((name) => readFile(join(imageFolder, name))));
-  if (files.length === 0) throw new Error(`no PNG files in ${imageFolder}`);
-  return Array.from({ length: imageCount }, (_, index) => files[index % files.length] as Buffer);
+async function readImages(count: number): Promise<Buffer[]> {
+  const names = (await readdir(IMAGE_FOLDER)).filter((name) => name.endsWith('.png')).sort();
+  const pictures = await Promise.all(names.map((name) => readFile(new URL(name, IMAGE_FOLDER))));
+  return Array.from({ length: count }, (_, index) => pictures[index % pictures.length] as Buffer);
 }
 
 async function openBare(bundle: ScorerBundle, images: readonly RgbImage[], batchSize: number): Promise<BareRuns> {
@@ -175,9 +142,4 @@ async function openBareOcr(bundle: ScorerBundle<OcrManifest>, images: readonly R
       await recognizer.release();
     },
   };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }

@@ -98,7 +98,7 @@ def _encode_planes(values: NDArray[np.float32]) -> CodedAttention:
 
 
 def decode_allocation_maps(wire: WireTensor, scales: Iterable[float]) -> NDArray[np.float32]:
-    """Allocation maps [S, h, w], float32, >= 0, mean 1 over h, w (taken in float64, then cast).
+    """Allocation maps [S, h, w], float32, >= 0, mean 1 over h, w (taken in float64, then cast); perhaps read-only.
 
     uint8: value = code * scale of the step, then divided by its mean. float32: as sent.
     Raises StarError TENSOR_INVALID for another type, shape or number of scales, for values that are negative or not
@@ -110,7 +110,8 @@ def decode_allocation_maps(wire: WireTensor, scales: Iterable[float]) -> NDArray
     if wire.data_type == "float32":
         if given.size:
             raise _invalid(name, f"float32 has no scales, received {given.size}")
-        maps: NDArray[np.float32] = array.astype(np.float32)
+        # On a little-endian machine the bytes of the message themselves.
+        maps: NDArray[np.float32] = array.astype(np.float32, copy=False)
         _check_mean(maps, np.zeros(maps.shape[0]))
         return maps
     if wire.data_type != "uint8":
@@ -125,9 +126,10 @@ def decode_allocation_maps(wire: WireTensor, scales: Iterable[float]) -> NDArray
 
 def _check_mean(maps: NDArray[Any], scales: NDArray[np.float64]) -> None:
     """A code is at most half a scale off, so the mean is too; a whole scale leaves room for another rounding rule."""
-    if not np.isfinite(maps).all() or (maps < 0).any():
+    # Two passes instead of four, because this is bulk: a mean is finite only where all values are.
+    means = maps.reshape(len(maps), -1).mean(axis=1, dtype=np.float64)
+    if not np.isfinite(means).all() or maps.min() < 0:
         raise _invalid("allocation_maps", "expected finite values >= 0, received others")
-    means = maps.mean(axis=(1, 2), dtype=np.float64)
     wrong = np.flatnonzero((np.abs(means - 1) > scales + _MEAN_TOLERANCE) | (means == 0))
     if wrong.size:
         first = int(wrong[0])

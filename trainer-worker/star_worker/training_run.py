@@ -3,6 +3,8 @@
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import diffusers
 import peft
@@ -102,16 +104,20 @@ class TrainingRun:
             held = "none" if trajectories is None else f"those of iteration {trajectories.iteration}"
             message = f"update of iteration {iteration}: expected its trajectories on this worker, received {held}"
             raise StarError("STATE_CONFLICT", f"{message}; sample the iteration again")
+        asked_s = perf_counter()
+        masks = collect_loss_masks(loss_masks, trajectories, self.policy.token_grid)
+        waited_s = perf_counter() - asked_s
         work = UpdateInput(
             policy=self.policy,
             optimizer=self.optimizer,
             guidance_scale=self.config.sampling.guidance_scale,
             trajectories=trajectories,
-            loss_masks=collect_loss_masks(loss_masks, trajectories, self.policy.token_grid),
+            loss_masks=masks,
             seed=seed,
             old_policy=self.old_policy,
         )
         metrics = self._optimise(work, iteration, progress, check_cancelled)
+        metrics.seconds["waiting_for_masks"] = waited_s
         self.optimizer.zero_grad()
         self._trajectories = None
         self.policy_version += 1
@@ -176,14 +182,24 @@ class TrainingRun:
             StableDiffusion3Pipeline.save_lora_weights(
                 folder,
                 transformer_lora_layers=get_peft_model_state_dict(transformer),
-                # Carries alpha: without it a loader takes alpha = rank.
-                **_collate_lora_metadata({"transformer": transformer}),
+                **_adapter_metadata(transformer),
             )
         except OSError as error:
             raise StarError(
                 "STORAGE_FAILED", f"export to {folder} failed: {error}; free space or check rights"
             ) from error
         return "lora"
+
+
+def _adapter_metadata(transformer: torch.nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the adapter's settings with alpha, without which a loader takes alpha = rank; sets in order, so that equal
+    adapters are equal files.
+    """
+    parts = _collate_lora_metadata({"transformer": transformer})
+    return {
+        part: {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
+        for part, settings in parts.items()
+    }
 
 
 def _check_names(names: list[str], targets: list[Tensor], received: dict[str, Tensor], part: str) -> None:

@@ -54,7 +54,7 @@ async function withRun(
       await client.stopRun(run.runId);
     });
     const end = await followRun(client, run, { output: context.output, interrupted: interrupts.failed });
-    return await conclude(context, client, end, options.json === true);
+    return await conclude(context, end, { report: () => client.writeReport(run.runId), options });
   } finally {
     interrupts.end();
     await connection.close();
@@ -95,26 +95,28 @@ function watchInterrupts(context: CommandContext): Interrupts {
   };
 }
 
-async function conclude(context: CommandContext, client: ApiClient, run: RunView, json: boolean): Promise<number> {
-  const { output } = context;
-  if (run.state === 'SUCCEEDED') {
-    const path = await client.writeReport(run.runId);
-    if (json) output.print(JSON.stringify({ runId: run.runId, state: run.state, report: path }));
-    else output.print(`report: ${path}`);
+interface Conclusion {
+  /** Writes the report files and gives the path of the page. */
+  readonly report: () => Promise<string>;
+  readonly options: ConnectionOptions & { readonly json?: boolean };
+}
+
+async function conclude({ output }: CommandContext, run: RunView, { report, options }: Conclusion): Promise<number> {
+  const { runId, state, failure } = run;
+  if (state === 'SUCCEEDED') {
+    const path = await report();
+    output.print(options.json === true ? JSON.stringify({ runId, state, report: path }) : `report: ${path}`);
     return EXIT.ok;
   }
-  if (json) output.print(JSON.stringify({ runId: run.runId, state: run.state, failure: run.failure }));
-  if (run.state === 'STOPPED') {
-    output.note(
-      `stopped after iteration ${run.completedIterations} of ${run.iterations}; go on with: star resume ${run.runId}`,
-    );
-    return EXIT.interrupted;
-  }
-  if (run.state === 'FAILED') {
-    output.note(`error: ${run.failure ?? 'the run failed'}`);
-    output.note(`after removing the cause, go on with: star resume ${run.runId}`);
+  if (options.json === true) output.print(JSON.stringify({ runId, state, failure }));
+  const place = options.dataDir === undefined ? '' : ` --data-dir ${options.dataDir}`;
+  const resume = `go on with: star resume ${runId}${place}`;
+  if (state === 'FAILED') {
+    output.note(`error: ${failure ?? 'the run failed'}`);
+    output.note(`after removing the cause, ${resume}`);
     return EXIT.failure;
   }
-  output.note(`the run is ${run.state}; take it up again with: star resume ${run.runId}`);
+  const where = state === 'STOPPED' ? 'stopped' : `the run is ${state},`;
+  output.note(`${where} after iteration ${run.completedIterations} of ${run.iterations}; ${resume}`);
   return EXIT.interrupted;
 }

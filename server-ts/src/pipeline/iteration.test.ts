@@ -44,7 +44,7 @@ describe('runIteration', () => {
     expect([...(maps?.data ?? [])].reduce((sum, value) => sum + value, 0) / 8).toBeCloseTo(1, 5);
     expect(record.rollouts.map((row) => row.advantage)).toEqual(masks.map((mask) => mask.advantage));
     expect(record.metrics).toMatchObject({ reward_count: 4, group_count: 2, policy: expect.any(Number) });
-    expect(record.seconds).toMatchObject({ checkpoint: 0.1, sampling: 0, update: 0 });
+    expect(record.seconds).toMatchObject({ checkpoint: 0.1, iteration: 0, sampling: 0, update: 0 });
   });
 
   it('scores a group while later ones are sampled', async () => {

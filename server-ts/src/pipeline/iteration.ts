@@ -46,8 +46,22 @@ export interface IterationInput {
  * @throws StarError as the trainer and the scorers do; nothing works for the iteration any more when it throws
  */
 export async function runIteration(input: IterationInput): Promise<IterationRecord> {
-  const { recipe, iteration, trainer } = input;
   const stopwatch = new Stopwatch(input.clock);
+  const done = await stopwatch.time('iteration', () => carryOut(input, stopwatch));
+  return iterationRecord(input, done, stopwatch);
+}
+
+/** What the stages leave for the record. */
+interface DoneIteration {
+  readonly groups: readonly ScoredGroup[];
+  readonly advantages: readonly GroupAdvantages[];
+  readonly allocations: ReadonlyMap<string, Allocation | null>;
+  readonly update: UpdateOutcome;
+  readonly rollouts: readonly StoredRollout[];
+}
+
+async function carryOut(input: IterationInput, stopwatch: Stopwatch): Promise<DoneIteration> {
+  const { recipe, iteration, trainer } = input;
   const scoring = new AbortController();
   const signal = AbortSignal.any([input.signal, scoring.signal]);
   const context = taskContext(input, signal);
@@ -64,7 +78,7 @@ export async function runIteration(input: IterationInput): Promise<IterationReco
     const groups = await rewards.scored();
     const advantages = await Promise.all(groups.map((_, index) => rewards.advantages(index)));
     const rollouts = await stopwatch.time('record', () => record(input, plan, groups, advantages, allocations));
-    return iterationRecord(input, { plan, groups, advantages, allocations, update, rollouts, stopwatch });
+    return { groups, advantages, allocations, update, rollouts };
   } catch (error) {
     scoring.abort(error);
     await rewards.settled();
@@ -123,15 +137,8 @@ async function record(
 
 function iterationRecord(
   { runId, iteration }: IterationInput,
-  done: {
-    readonly plan: RolloutPlan;
-    readonly groups: readonly ScoredGroup[];
-    readonly advantages: readonly GroupAdvantages[];
-    readonly allocations: ReadonlyMap<string, Allocation | null>;
-    readonly update: UpdateOutcome;
-    readonly rollouts: readonly StoredRollout[];
-    readonly stopwatch: Stopwatch;
-  },
+  done: DoneIteration,
+  stopwatch: Stopwatch,
 ): IterationRecord {
   const { update } = done;
   const reduced = iterationMetrics({
@@ -144,7 +151,7 @@ function iterationRecord(
     iteration,
     metrics: { ...reduced, ...update.metrics },
     // The worker's phases are parts of `sampling` and `update`; ours win where a name is the same.
-    seconds: { ...update.seconds, ...done.stopwatch.seconds },
+    seconds: { ...update.seconds, ...stopwatch.seconds },
     rollouts: done.rollouts,
     checkpointVersion: update.checkpointWritten ? update.policyVersion : null,
   };

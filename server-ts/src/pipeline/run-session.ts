@@ -76,8 +76,10 @@ async function untilWorkerStays(services: RunServices, runId: string, attempt: (
     } catch (error) {
       const failure = StarError.from(error);
       if (failure.reason !== 'WORKER_LOST') throw failure;
-      losses = services.store.getRun(runId).checkpointVersion > checkpointVersion ? 1 : losses + 1;
-      services.telemetry.event('run.worker_lost', { runId, losses, checkpointVersion, message: failure.message });
+      const reached = services.store.getRun(runId).checkpointVersion;
+      losses = reached > checkpointVersion ? 1 : losses + 1;
+      const fields = { runId, losses, checkpointVersion: reached, message: failure.message };
+      services.telemetry.event('run.worker_lost', fields);
       if (losses >= MOST_LOSSES) {
         const message = `the worker was lost ${losses} times without a new checkpoint; last: ${failure.message}`;
         throw new StarError('WORKER_LOST', message, { runId }, failure);

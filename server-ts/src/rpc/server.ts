@@ -1,11 +1,8 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { StarError } from '../core/errors.js';
-import {
-  FetchLossMasksResponse,
-  type WorkerServiceServer,
-  WorkerServiceService,
-} from '../gen/star/v1/worker_service.js';
+import { type WorkerServiceServer, WorkerServiceService } from '../gen/star/v1/worker_service.js';
+import { serializeLossMasks } from './loss-mask-serializer.js';
 
 /** Biggest message that is read; chunks are about 1 MiB. */
 const BIGGEST_MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -50,16 +47,10 @@ export async function startRpcServer(options: {
   return { port, close: () => server.forceShutdown() };
 }
 
-/** The generated serializer copies every message once more; loss masks are the bulk that goes down. */
+/** Loss masks are the bulk that goes down, and the generated serializer copies them several times. */
 const serviceDefinition: typeof WorkerServiceService = {
   ...WorkerServiceService,
-  fetchLossMasks: {
-    ...WorkerServiceService.fetchLossMasks,
-    responseSerialize: (message: FetchLossMasksResponse): Buffer => {
-      const bytes = FetchLossMasksResponse.encode(message).finish();
-      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    },
-  },
+  fetchLossMasks: { ...WorkerServiceService.fetchLossMasks, responseSerialize: serializeLossMasks },
 };
 
 /** grpc-js has a window option for clients only; its servers are reached through a private field. */

@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3';
-import { type Recipe, recipeSchema } from '../config/recipe.js';
+import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import { moveRun, type RunState } from '../core/run-state.js';
 import type { Score } from '../core/types.js';
@@ -256,7 +256,8 @@ export class SqliteRunStore implements RunStore {
 function toRun(row: RunRow): StoredRun {
   return {
     runId: row.run_id,
-    recipe: recipeSchema.parse(JSON.parse(row.recipe_json)),
+    // As resolved when the run was created: a later change of the schema must not make old runs unreadable.
+    recipe: JSON.parse(row.recipe_json) as Recipe,
     state: row.state as RunState,
     completedIterations: row.completed_iterations,
     checkpointVersion: row.checkpoint_version,
