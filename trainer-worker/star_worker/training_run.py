@@ -4,7 +4,6 @@ import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import diffusers
 import peft
@@ -182,24 +181,14 @@ class TrainingRun:
             StableDiffusion3Pipeline.save_lora_weights(
                 folder,
                 transformer_lora_layers=get_peft_model_state_dict(transformer),
-                **_adapter_metadata(transformer),
+                # Carries alpha: without it a loader takes alpha = rank.
+                **_collate_lora_metadata({"transformer": transformer}),
             )
         except OSError as error:
             raise StarError(
                 "STORAGE_FAILED", f"export to {folder} failed: {error}; free space or check rights"
             ) from error
         return "lora"
-
-
-def _adapter_metadata(transformer: torch.nn.Module) -> dict[str, dict[str, Any]]:
-    """Return the adapter's settings with alpha, without which a loader takes alpha = rank; sets in order, so that equal
-    adapters are equal files.
-    """
-    parts = _collate_lora_metadata({"transformer": transformer})
-    return {
-        part: {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
-        for part, settings in parts.items()
-    }
 
 
 def _check_names(names: list[str], targets: list[Tensor], received: dict[str, Tensor], part: str) -> None:

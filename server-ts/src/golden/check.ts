@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
@@ -51,15 +51,16 @@ export function checkGoldenFolder(folder: string, vocabulary: string | null): Go
   return [...reports, { ...report('clip_tokens', []), skipped: 'no vocabulary' }];
 }
 
-/** CLIP's merges next to the folder (`../data/clip/`) or at an explicit path; null where there is no such file. */
+const VOCABULARY = 'data/clip/bpe_simple_vocab_16e6.txt.gz';
+/** The shared folder beside a checkout: a folder of golden cases may lie anywhere. */
+const SHARED = fileURLToPath(new URL('../../../../shared', import.meta.url));
+
+/** CLIP's merges at an explicit path, next to the golden folder, or in the shared folder; null where there are none. */
 export function findVocabulary(folder: string, path?: string): string | null {
-  const place = path ?? join(folder, '..', 'data', 'clip', 'bpe_simple_vocab_16e6.txt.gz');
-  let data: Buffer;
-  try {
-    data = readFileSync(place);
-  } catch {
-    return null;
-  }
+  const places = path === undefined ? [join(folder, '..', VOCABULARY), join(SHARED, VOCABULARY)] : [path];
+  const place = places.find((candidate) => existsSync(candidate));
+  if (place === undefined) return null;
+  const data = readFileSync(place);
   return (place.endsWith('.gz') ? gunzipSync(data) : data).toString('utf8');
 }
 
