@@ -96,7 +96,7 @@ class _ReadingProcessor:
     def __init__(self, capture: AttentionCapture) -> None:
         self._capture = capture
         # diffusers' own annotations ask for subclasses of Tensor that nothing ever makes.
-        self._stock: Any = JointAttnProcessor2_0()  # type: ignore[no-untyped-call]
+        self._stock: Any = JointAttnProcessor2_0()
 
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **unused: Any

@@ -198,7 +198,7 @@ def _load_pipeline(config: ModelConfig) -> Any:
     dtype = _DTYPES[config.precision]
     frozen = dtype if config.lora is not None else torch.float32
     try:
-        pipeline = StableDiffusion3Pipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        pipeline = StableDiffusion3Pipeline.from_pretrained(
             config.path,
             dtype={"transformer": frozen, "vae": torch.float32, "default": dtype},
             local_files_only=True,

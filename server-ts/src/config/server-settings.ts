@@ -59,5 +59,5 @@ export function readServerSettings(env: Readonly<Record<string, string | undefin
  */
 export function readCommandSettings(env: Readonly<Record<string, string | undefined>>): CommandSettings {
   readServerSettings(env);
-  return { python: env['STAR_PYTHON'] ?? null, serverUrl: env['STAR_SERVER'] ?? null };
+  return { python: env.STAR_PYTHON ?? null, serverUrl: env.STAR_SERVER ?? null };
 }
