@@ -19,7 +19,8 @@ help: ## List the targets
 setup: node_modules/.setup .venv/.setup ## Install everything (seconds when it is up to date)
 
 node_modules/.setup: package-lock.json package.json server-ts/package.json
-	npm ci --no-audit --no-fund --loglevel=error
+	# Not `npm ci`: it refuses a lock file in which a registry lacks an optional package of some other platform.
+	npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv/.setup: trainer-worker/constraints.txt trainer-worker/pyproject.toml
