@@ -27,6 +27,8 @@ const SHRINK = [
   'worker.threads=1',
   'evaluation.promptCount=8',
   'checkpoint.every=2',
+  // An adapter is exported as one small file.
+  'model.lora={ rank: 4, alpha: 8 }',
 ];
 
 /** Text of a shipped recipe, shrunk, with further changes in the form of `--set`. */
