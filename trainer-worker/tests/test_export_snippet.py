@@ -29,8 +29,7 @@ def nothing(*_: object) -> None:
 
 def recipe(*, lora: bool) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "recipes/tiny-geneval-star.yaml").read_text())
-    if not lora:
-        loaded["model"]["lora"] = None
+    loaded["model"]["lora"] = {"rank": 4, "alpha": 8} if lora else None
     return loaded
 
 
