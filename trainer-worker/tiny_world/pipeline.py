@@ -1,5 +1,6 @@
 """Puts the parts together as a Stable Diffusion 3 pipeline, loads it, and draws with it."""
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -100,3 +101,11 @@ def save_pipeline(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     pipeline.vae.float()
     pipeline.transformer.float()
+    _forget_origin(folder / "vae" / "config.json")
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out the path that the part was loaded from: it means nothing elsewhere."""
+    settings = json.loads(config.read_text())
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
