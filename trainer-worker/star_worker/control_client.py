@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 import grpc
 
-from star_worker import message_mapping as mapping
+from star_worker import incoming_messages as incoming
+from star_worker import outgoing_messages as outgoing
 from star_worker.config import WorkerSettings
 from star_worker.errors import Reason, StarError
 from star_worker.gen.star.v1 import worker_service_pb2 as pb
@@ -79,7 +80,7 @@ class ControlClient:
 
     def connect(self, *, protocol_version: int, device: str, software_version: str) -> None:
         """Opens the control stream with hello as its first message."""
-        message = mapping.hello(
+        message = outgoing.hello(
             protocol_version=protocol_version,
             worker_id=self._settings.worker_id,
             device=device,
@@ -97,7 +98,7 @@ class ControlClient:
         """
         try:
             for response in self._stream:
-                yield mapping.control_message(response)
+                yield incoming.control_message(response)
         except grpc.RpcError as error:
             if _given_reason(error) is not None:
                 raise star_error(error, self._settings.server) from error
@@ -106,22 +107,22 @@ class ControlClient:
 
     def send_heartbeat(self, task_id: str, lease_token: str) -> None:
         """Raises ConnectionLost."""
-        self._send(mapping.heartbeat(task_id, lease_token))
+        self._send(outgoing.heartbeat(task_id, lease_token))
 
     def send_progress(self, task_id: str, phase: str, fraction: float) -> None:
         """Dropped when the queue is full: progress is for people, and the next one replaces it."""
         try:
-            self._outbox.put(mapping.progress(task_id, phase, fraction), timeout_s=0)
+            self._outbox.put(outgoing.progress(task_id, phase, fraction), timeout_s=0)
         except (QueueClosed, QueueTimeout):
             _LOG.debug("progress dropped")
 
     def send_completed(self, offer: TaskOffer, policy_version: int, result: TaskResult) -> None:
         """Raises ConnectionLost, and StarError NOT_FINITE for metrics that are not finite."""
-        self._send(mapping.task_completed(offer, policy_version, result))
+        self._send(outgoing.task_completed(offer, policy_version, result))
 
     def send_failed(self, task_id: str, lease_token: str, error: StarError) -> None:
         """Raises ConnectionLost."""
-        self._send(mapping.task_failed(task_id, lease_token, error))
+        self._send(outgoing.task_failed(task_id, lease_token, error))
 
     def finish(self, timeout_s: float) -> None:
         """Sends what is queued and half-closes the stream; waits for the end of the stream."""
@@ -145,13 +146,13 @@ class ControlClient:
         """All groups of a rollout task. Raises StarError."""
         request = pb.FetchRolloutTaskRequest(task_id=offer.task_id, lease_token=offer.lease_token)
         call = self._down.FetchRolloutTask(request, timeout=self._settings.send_timeout_s)
-        return mapping.rollout_plan(self._responses(call), offer.iteration)
+        return incoming.rollout_plan(self._responses(call), offer.iteration)
 
     def fetch_loss_masks(self, offer: TaskOffer) -> Iterator[LossMask]:
         """Loss masks in the order of the task; waits until the scores are there. Raises StarError."""
         request = pb.FetchLossMasksRequest(task_id=offer.task_id, lease_token=offer.lease_token)
         call = self._down.FetchLossMasks(request, timeout=self._settings.task_timeout_s)
-        return mapping.loss_masks(self._responses(call))
+        return incoming.loss_masks(self._responses(call))
 
     def submit_rollouts(
         self, offer: TaskOffer, policy_version: int, plan: RolloutPlan, data_kind: Literal["uint8", "float16"]
@@ -160,7 +161,7 @@ class ControlClient:
         upload = RolloutUpload(self._settings, data_kind)
         call = self._up.SubmitRollouts.future(upload.requests(), timeout=self._settings.task_timeout_s)
         self._track(call)
-        upload.start(call, mapping.rollout_echo(offer, policy_version, plan))
+        upload.start(call, outgoing.rollout_echo(offer, policy_version, plan))
         return upload
 
     def begin_task(self) -> None:
@@ -222,7 +223,7 @@ class RolloutUpload:
 
     def add(self, rollout: FinishedRollout) -> None:
         """Sends a rollout; waits while the control plane is slower than sampling. Raises StarError."""
-        for message in mapping.rollout_messages(rollout, self._data_kind):
+        for message in outgoing.rollout_messages(rollout, self._data_kind):
             self._put(message)
         self._rollout_count += 1
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
+from star_worker.schedule import linear_sigmas
 from star_worker.training_run import TrainingRun
 from star_worker.types import TrainingConfig
 from tests.tiny_pipeline import group, loss_masks, plan, training_config
@@ -91,12 +94,24 @@ def draw(code: str, folder: Path) -> Image.Image:
     return Image.open(folder / "picture.png")
 
 
+def assert_samples_the_recipes_schedule(code: str, chosen: dict[str, Any]) -> None:
+    """What the lines hand to the pipeline becomes, after the scheduler's shift, the schedule of the run."""
+    given = re.search(r"sigmas=\[(.*)\]", code)
+    assert given is not None
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(MODEL, subfolder="scheduler")
+    scheduler.set_timesteps(sigmas=[float(sigma) for sigma in given.group(1).split(",")])
+    sampling = chosen["sampling"]
+    expected = linear_sigmas(sampling["numInferenceSteps"], sampling["shift"])
+    assert scheduler.sigmas.tolist() == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("lora", "export_format"), [(True, "lora"), (False, "transformer")])
 def test_the_lines_of_the_report_draw_a_picture(tmp_path: Path, lora: bool, export_format: str) -> None:
     chosen = recipe(lora=lora)
     assert export(chosen, tmp_path / "export") == export_format
     code = snippet(chosen, tmp_path / "export", export_format)
     assert str(tmp_path / "export") in code
+    assert_samples_the_recipes_schedule(code, chosen)
     picture = draw(code, tmp_path / "place")
     assert picture.size == (64, 64)
     assert np.asarray(picture).std() > 1

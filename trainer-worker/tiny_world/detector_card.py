@@ -78,7 +78,7 @@ thresholds:
   countingThreshold: {COUNTING_THRESHOLD}
   maxObjects: {MAX_OBJECTS}
   maxOverlap: {MAX_OVERLAP}
-# Prototypes of the colour classifier: nearest in CIE Lab to the mean of the pixels with mask >= 0.5.
+# Prototypes of the colour classifier: nearest in CIE Lab to the median of the pixels with mask > 0.5.
 colors:
 {colors}
 licence: Apache-2.0
@@ -125,7 +125,7 @@ where a COCO detector stands in a real run, and the same scorer code runs both. 
 | `masks` | float32 [n, {MAX_OBJECTS}, {PICTURE_SIZE}, {PICTURE_SIZE}] | foreground probability inside the box |
 
 Score thresholds: {THRESHOLD}, and {COUNTING_THRESHOLD} for counting (see `manifest.yaml`). A colour is named by the
-prototype nearest to the mean Lab colour of the pixels with mask >= 0.5.
+prototype nearest to the median Lab colour of the pixels with mask > 0.5.
 
 ## Training
 

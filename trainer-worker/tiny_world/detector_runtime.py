@@ -71,13 +71,14 @@ def lab(rgb: Floats) -> Floats:
 
 
 def color_name(picture: Picture, mask: Floats) -> str:
-    """Return the prototype nearest to the mean Lab colour of the masked pixels (mask >= 0.5)."""
-    pixels = picture[mask >= 0.5]
+    """Return the prototype nearest to the median Lab colour of the masked pixels (mask > 0.5), as the scorer does."""
+    pixels = picture[mask > 0.5]
     if not len(pixels):
         return ""
-    mean = lab(pixels.astype(np.float32)).mean(0)
+    # The upper median, per axis.
+    color = np.sort(lab(pixels.astype(np.float32)), axis=0)[len(pixels) // 2]
     prototypes = lab(np.array([COLOR_RGB[color] for color in COLORS], np.float32))
-    return COLORS[int(((prototypes - mean) ** 2).sum(-1).argmin())]
+    return COLORS[int(((prototypes - color) ** 2).sum(-1).argmin())]
 
 
 def objects_of(picture: Picture, detections: Detections, index: int, threshold: float) -> list[ReadObject]:

@@ -76,6 +76,7 @@ describe('readRecipe', () => {
     ['a blank model path', GRADIENT, 'path: models/tiny-world', 'path: " "', 'model.path'],
     ['no tag to draw', GRADIENT, /tagWeights: .*/, 'tagWeights: { colors: 0 }', 'prompts.tagWeights'],
     ['a scorer of another task', GRADIENT, 'scorer: geneval', 'scorer: ocr', 'reward.components'],
+    ['only one checkpoint kept', GRADIENT, 'every: 10', 'every: 10, keep: 1', 'checkpoint.keep'],
     ['no weight at all', GRADIENT, 'value: score', 'value: score, weight: 0', 'reward.components'],
   ])('refuses %s with the place and the reason', (_, text, from, to, field) => {
     const message = problem(text.replace(from, to));

@@ -54,19 +54,20 @@ export function labColorClassifier(prototypes: readonly ColorPrototype[]): Color
   };
 }
 
-/** Converts sRGB (0..255) to CIE L*a*b* under D65. */
+/** Converts sRGB (whole numbers 0..255) to CIE L*a*b* under D65. */
 export function rgbToLab(red: number, green: number, blue: number): Lab {
-  const [r, g, b] = [linearize(red), linearize(green), linearize(blue)];
+  const [r = 0, g = 0, b = 0] = [LINEAR[red], LINEAR[green], LINEAR[blue]];
   const x = companded((0.4124564 * r + 0.3575761 * g + 0.1804375 * b) / 0.95047);
   const y = companded(0.2126729 * r + 0.7151522 * g + 0.072175 * b);
   const z = companded((0.0193339 * r + 0.119192 * g + 0.9503041 * b) / 1.08883);
   return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
 }
 
-function linearize(value: number): number {
+/** Linear light of the 256 values of a channel: this is asked for every pixel of every object. */
+const LINEAR = Float64Array.from({ length: 256 }, (_, value) => {
   const share = value / 255;
   return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-}
+});
 
 function companded(value: number): number {
   return value > (6 / 29) ** 3 ? Math.cbrt(value) : value / (3 * (6 / 29) ** 2) + 4 / 29;

@@ -49,7 +49,10 @@ function judge(
   return { kind: 'value', values: { score, strict: Number(strict.passed), correct: Number(correct.passed) }, evidence };
 }
 
-/** Objects that count, with their colours, in the detector's order (on which ties depend). */
+/**
+ * Objects that count, in the detector's order (on which ties depend), with their colours where a clause asks for the colour of
+ * their class: naming colours may cost more than finding objects.
+ */
 function nameColors(
   image: RgbImage,
   raw: readonly RawDetection[],
@@ -59,8 +62,10 @@ function nameColors(
 ): Detection[] {
   const plain = raw.map(({ className, score, box }): Detection => ({ className, score, box, color: null }));
   const kept = new Set([...selectObjects(plain, prompt.tag, thresholds).values()].flat());
+  const asked = new Set(prompt.include.flatMap((clause) => (clause.color === undefined ? [] : [clause.class])));
   return plain.flatMap((detection, index) => {
     if (!kept.has(detection)) return [];
+    if (!asked.has(detection.className)) return [detection];
     return [{ ...detection, color: colors.classify(image, detection.box, raw[index]?.mask ?? null) }];
   });
 }

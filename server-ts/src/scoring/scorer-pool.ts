@@ -9,8 +9,11 @@ import { MAX_MISSED_BEATS, type ProcessMessage } from './scorer-messages.js';
 import type { ScorerPoolOptions } from './scorer-pool-options.js';
 import { ScorerSocket } from './scorer-socket.js';
 
-/** Batches that a process may hold: one at work, one ready to follow it without a pause. */
-const CREDITS = 2;
+/**
+ * Batches that a process may hold: one in its graph, one that is decoded meanwhile, one on the way. With two, decoding waits for
+ * the graph: a running graph blocks the process, so the next batch is read only when it ends.
+ */
+const CREDITS = 3;
 /** Batches that wait per process before `score` waits. */
 const QUEUED_PER_PROCESS = 4;
 const MAX_BACKOFF_MS = 5000;

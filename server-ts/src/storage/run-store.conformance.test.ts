@@ -171,6 +171,13 @@ describe('SQLite file', () => {
     expect(again.rollouts('r1', 0)).toEqual(iteration(0).rollouts);
   });
 
+  it('reads a run whose recipe was written under an older schema', () => {
+    const store = new SqliteRunStore(openDatabase(join(folder, 'star.db')), now);
+    const old = { ...tinyRecipe(), gone: { with: 'an earlier version' } };
+    store.createRun({ runId: 'r1', recipe: old, recipeText: '' });
+    expect(store.listRuns(1)[0]?.recipe).toEqual(old);
+  });
+
   it('refuses a file of a newer version', () => {
     const path = join(folder, 'star.db');
     const database = openDatabase(path);

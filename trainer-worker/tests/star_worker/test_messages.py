@@ -4,15 +4,8 @@ from control_plane import config_message, group_message, mask_message, plan_chun
 from star_worker.errors import StarError
 from star_worker.gen.star.v1 import rollout_pb2, tensor_pb2, training_config_pb2
 from star_worker.gen.star.v1 import worker_service_pb2 as pb
-from star_worker.message_mapping import (
-    control_message,
-    loss_mask,
-    rollout_plan,
-    task_completed,
-    task_failed,
-    training_config,
-    wire_tensor,
-)
+from star_worker.incoming_messages import control_message, loss_mask, rollout_plan, training_config, wire_tensor
+from star_worker.outgoing_messages import task_completed, task_failed
 from star_worker.tasks import ExportWork, InvalidOffer, TaskOffer, UpdateResult, Welcome
 from star_worker.types import ForwardProcessConfig, UpdateMetrics
 
