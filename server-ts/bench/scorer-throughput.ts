@@ -4,17 +4,14 @@ import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-node';
 import type { PromptRecord } from '../src/core/types.js';
 import type { ScoreRequest } from '../src/pipeline/ports.js';
-import { inputTensor } from '../src/scoring/onnx-detector.js';
+import { loadScorerBundle, type ScorerBundle } from '../src/scoring/bundle/scorer-bundle.js';
+import type { DetectorManifest } from '../src/scoring/detection/detector-manifest.js';
+import { inputTensor } from '../src/scoring/detection/onnx-detector.js';
+import { cropImage, decodePng, type RgbImage } from '../src/scoring/image/rgb-image.js';
+import type { OcrManifest } from '../src/scoring/ocr/ocr-manifest.js';
+import { detectorTensor, lineTensor, openTextReader } from '../src/scoring/ocr/text-reader.js';
 import { openSession } from '../src/scoring/onnx-session.js';
-import { cropImage, decodePng, type RgbImage } from '../src/scoring/rgb-image.js';
-import {
-  type DetectorManifest,
-  loadScorerBundle,
-  type OcrManifest,
-  type ScorerBundle,
-} from '../src/scoring/scorer-bundle.js';
-import { ScorerPool } from '../src/scoring/scorer-pool.js';
-import { detectorTensor, lineTensor, openTextReader } from '../src/scoring/text-reader.js';
+import { ScorerPool } from '../src/scoring/pool/scorer-pool.js';
 import { type Figures, serveRounds } from './rounds.js';
 
 /**

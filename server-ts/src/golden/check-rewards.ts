@@ -1,7 +1,7 @@
 import { judgeGeneval, relationsOf } from '../core/geneval-rules.js';
 import { ocrReward } from '../core/ocr-reward.js';
 import type { Detection, PromptRecord } from '../core/types.js';
-import { clipTokenizer } from '../scoring/clip-tokenizer.js';
+import { clipTokenizer } from '../scoring/image-text/clip-tokenizer.js';
 
 interface GenevalCase {
   readonly metadata: Pick<PromptRecord, 'tag'> & Partial<Pick<PromptRecord, 'include' | 'exclude'>>;

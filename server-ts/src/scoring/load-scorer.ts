@@ -1,10 +1,12 @@
 import { StarError } from '../core/errors.js';
-import { labColorClassifier } from './color-classifier.js';
-import { createGenevalScorer } from './geneval-scorer.js';
-import { openOcrScorer } from './ocr-scorer.js';
-import { openOnnxDetector } from './onnx-detector.js';
+import type { ScorerBundle } from './bundle/scorer-bundle.js';
+import { labColorClassifier } from './detection/color-classifier.js';
+import type { DetectorManifest } from './detection/detector-manifest.js';
+import { createGenevalScorer } from './detection/geneval-scorer.js';
+import { openOnnxDetector } from './detection/onnx-detector.js';
+import type { OcrManifest } from './ocr/ocr-manifest.js';
+import { openOcrScorer } from './ocr/ocr-scorer.js';
 import type { Scorer } from './scorer.js';
-import type { DetectorManifest, OcrManifest, ScorerBundle } from './scorer-bundle.js';
 
 /**
  * Builds the scorer of a bundle.

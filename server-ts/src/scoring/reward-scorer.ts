@@ -4,9 +4,10 @@ import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import type { PromptRecord, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from '../pipeline/ports.js';
-import { loadScorerBundle, type ScorerManifest } from './scorer-bundle.js';
-import { ScorerPool } from './scorer-pool.js';
-import type { ScorerEventSink, ScorerPoolOptions } from './scorer-pool-options.js';
+import { loadScorerBundle } from './bundle/scorer-bundle.js';
+import { ScorerPool } from './pool/scorer-pool.js';
+import type { ScorerEventSink, ScorerPoolOptions } from './pool/scorer-pool-options.js';
+import { SCORER_KINDS, type ScorerKind } from './scorer-kinds.js';
 
 /** What the recipe does not say. */
 export interface RewardScorerOptions {
@@ -16,29 +17,6 @@ export interface RewardScorerOptions {
 }
 
 type RewardComponent = Recipe['reward']['components'][number];
-type ScorerName = RewardComponent['scorer'];
-
-/** What a scorer needs and reports. */
-interface ScorerKind {
-  /** Kind of bundle that it runs. */
-  readonly bundleKind: ScorerManifest['kind'];
-  /** Bundle for `bundle: null`, relative to the repository. */
-  readonly shippedBundle: string;
-  /** Names of the values that it reports. */
-  readonly values: readonly string[];
-  /** Pictures per graph run or batch. */
-  readonly batchSize: number;
-}
-
-const SCORER_KINDS: Readonly<Record<Exclude<ScorerName, 'pickscore'>, ScorerKind>> = {
-  geneval: {
-    bundleKind: 'detector',
-    shippedBundle: 'scorers/tiny-world-detector',
-    values: ['score', 'strict', 'correct'],
-    batchSize: 16,
-  },
-  ocr: { bundleKind: 'ocr', shippedBundle: 'scorers/ppocr-v4', values: ['score', 'strict'], batchSize: 8 },
-};
 
 /** Settings of one pool and the components that read from it. */
 interface PlannedPool {

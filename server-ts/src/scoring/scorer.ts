@@ -1,5 +1,5 @@
 import type { Evidence, PromptRecord, ScoreFailure } from '../core/types.js';
-import type { RgbImage } from './rgb-image.js';
+import type { RgbImage } from './image/rgb-image.js';
 
 /** A decoded picture with the prompt that it was made for. */
 export interface ScorerInput {

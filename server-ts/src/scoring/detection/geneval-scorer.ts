@@ -1,9 +1,9 @@
-import { type GenevalThresholds, judgeGeneval, selectObjects } from '../core/geneval-rules.js';
-import type { Detection, PromptRecord } from '../core/types.js';
+import { type GenevalThresholds, judgeGeneval, selectObjects } from '../../core/geneval-rules.js';
+import type { Detection, PromptRecord } from '../../core/types.js';
+import type { RgbImage } from '../image/rgb-image.js';
+import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
 import type { ColorClassifier } from './color-classifier.js';
 import type { ObjectDetector, RawDetection } from './onnx-detector.js';
-import type { RgbImage } from './rgb-image.js';
-import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from './scorer.js';
 
 /**
  * GenEval over any detector: detect, name the colours of the objects that count, apply the rules.

@@ -5,67 +5,10 @@ import { createRequire } from 'node:module';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { StarError } from '../core/errors.js';
+import { StarError } from '../../core/errors.js';
+import { filesOf, manifestSchema, type ScorerManifest } from './manifest.js';
 
 const NPM_PREFIX = 'npm:';
-
-const file = z.strictObject({
-  path: z.string().min(1).describe('file in the bundle, or npm:<package>/<file> of an installed package'),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-});
-
-const common = {
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/),
-  version: z.string().min(1),
-  licence: z.string().min(1),
-  source: z.string().min(1).describe('where the weights come from'),
-};
-
-const fraction = z.number().min(0).max(1);
-
-const detectorManifest = z.strictObject({
-  ...common,
-  kind: z.literal('detector'),
-  graph: file,
-  input: z.strictObject({
-    name: z.string().min(1),
-    layout: z.literal('NHWC'),
-    dtype: z.literal('uint8'),
-    width: z.int().min(1).max(4096),
-    height: z.int().min(1).max(4096),
-  }),
-  classes: z.array(z.string().min(1)).min(1).describe('names in the order of class indexes'),
-  thresholds: z.strictObject({
-    threshold: fraction.describe('objects score above this'),
-    countingThreshold: fraction.describe('the same for prompts with the tag counting'),
-    maxObjects: z.int().min(1).describe('objects kept per class'),
-    maxOverlap: fraction.describe('greedy suppression by IoU; 1: none'),
-  }),
-  colors: z
-    .array(z.strictObject({ name: z.string().min(1), rgb: z.tuple([byte(), byte(), byte()]) }))
-    .min(1)
-    .describe('prototypes of the colour classifier'),
-});
-
-const ocrManifest = z.strictObject({
-  ...common,
-  kind: z.literal('ocr'),
-  detector: file.describe('DB text detector'),
-  recognizer: file.describe('CTC line recogniser'),
-  dictionary: file.describe('one character a line; blank comes before, space after'),
-  thresholds: z.strictObject({
-    pixel: fraction.describe('a pixel belongs to text above this probability'),
-    box: fraction.describe('mean probability of a text box'),
-    unclip: z.number().positive().describe('boxes grow by area * unclip / perimeter'),
-    line: fraction.describe('lines with a lower confidence are dropped'),
-  }),
-});
-
-const manifestSchema = z.discriminatedUnion('kind', [detectorManifest, ocrManifest]);
-
-export type DetectorManifest = z.infer<typeof detectorManifest>;
-export type OcrManifest = z.infer<typeof ocrManifest>;
-export type ScorerManifest = z.infer<typeof manifestSchema>;
 
 /** A scorer bundle whose files are there and have the declared hashes. */
 export interface ScorerBundle<M extends ScorerManifest = ScorerManifest> {
@@ -87,12 +30,6 @@ export async function loadScorerBundle(folder: string): Promise<ScorerBundle> {
   const locate = (entry: { readonly path: string }): string => locateFile(folder, entry.path);
   for (const entry of filesOf(manifest)) await checkFile(locate(entry), entry.sha256);
   return { manifest, bundleHash: sha256(canonicalJson(manifest)), locate };
-}
-
-/** Files that a manifest names. */
-function filesOf(manifest: ScorerManifest): { path: string; sha256: string }[] {
-  if (manifest.kind === 'detector') return [manifest.graph];
-  return [manifest.detector, manifest.recognizer, manifest.dictionary];
 }
 
 async function readManifest(folder: string): Promise<string> {
@@ -160,10 +97,6 @@ function canonicalJson(value: unknown): string {
 
 function sha256(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
-}
-
-function byte(): z.ZodInt {
-  return z.int().min(0).max(255);
 }
 
 function notLoadable(message: string, cause?: unknown): StarError {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { GenevalThresholds } from '../core/geneval-rules.js';
-import type { PromptRecord } from '../core/types.js';
+import type { GenevalThresholds } from '../../core/geneval-rules.js';
+import type { PromptRecord } from '../../core/types.js';
 import type { ColorClassifier } from './color-classifier.js';
 import { createGenevalScorer } from './geneval-scorer.js';
 import type { ObjectDetector, RawDetection } from './onnx-detector.js';

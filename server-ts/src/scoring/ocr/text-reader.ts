@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import * as ort from 'onnxruntime-node';
-import { StarError } from '../core/errors.js';
+import { StarError } from '../../core/errors.js';
+import type { ScorerBundle } from '../bundle/scorer-bundle.js';
+import { cropImage, type RgbImage, resizeBilinear } from '../image/rgb-image.js';
+import { openSession, takeOutput } from '../onnx-session.js';
 import { type DecodedLine, decodeCtc } from './ctc-decoder.js';
-import { openSession, takeOutput } from './onnx-session.js';
-import { cropImage, type RgbImage, resizeBilinear } from './rgb-image.js';
-import type { OcrManifest, ScorerBundle } from './scorer-bundle.js';
+import type { OcrManifest } from './ocr-manifest.js';
 import { findTextRegions, type PixelRegion } from './text-regions.js';
 
 /** A line of text in a picture. */

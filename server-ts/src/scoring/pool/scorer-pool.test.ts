@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterEach, beforeAll, expect, test } from 'vitest';
-import type { PromptRecord, Score } from '../core/types.js';
-import type { ScoreRequest } from '../pipeline/ports.js';
-import { writeDetectorBundle } from './fixtures/detector-bundle.js';
-import { loadScorerBundle } from './scorer-bundle.js';
+import type { PromptRecord, Score } from '../../core/types.js';
+import type { ScoreRequest } from '../../pipeline/ports.js';
+import { loadScorerBundle } from '../bundle/scorer-bundle.js';
+import { writeDetectorBundle } from '../fixtures/detector-bundle.js';
 import { ScorerPool } from './scorer-pool.js';
 import type { ScorerEventSink, ScorerPoolOptions } from './scorer-pool-options.js';
 

@@ -1,10 +1,10 @@
-import { ERROR_REASONS, type ErrorReason, StarError } from '../core/errors.js';
-import type { Detection, Evidence, PromptRecord, Relation, ScoreFailure } from '../core/types.js';
-import { ErrorReason as WireReason } from '../gen/star/v1/error_reason.js';
-import type * as wire from '../gen/star/v1/scorer.js';
-import { ScorerReply, ScorerRequest } from '../gen/star/v1/scorer.js';
-import type { ScoreRequest } from '../pipeline/ports.js';
-import type { ScorerOutcome } from './scorer.js';
+import { ERROR_REASONS, type ErrorReason, StarError } from '../../core/errors.js';
+import type { Detection, Evidence, PromptRecord, Relation, ScoreFailure } from '../../core/types.js';
+import { ErrorReason as WireReason } from '../../gen/star/v1/error_reason.js';
+import type * as wire from '../../gen/star/v1/scorer.js';
+import { ScorerReply, ScorerRequest } from '../../gen/star/v1/scorer.js';
+import type { ScoreRequest } from '../../pipeline/ports.js';
+import type { ScorerOutcome } from '../scorer.js';
 
 /** Mapping between the messages of `scorer.proto` and the core types. The only place that knows both. */
 

@@ -1,9 +1,10 @@
 import * as ort from 'onnxruntime-node';
-import { StarError } from '../core/errors.js';
+import { StarError } from '../../core/errors.js';
+import type { ScorerBundle } from '../bundle/scorer-bundle.js';
+import { type RgbImage, resizeBilinear } from '../image/rgb-image.js';
+import { ONNX_RUNTIME, openSession, takeOutput } from '../onnx-session.js';
 import type { ObjectMask } from './color-classifier.js';
-import { ONNX_RUNTIME, openSession, takeOutput } from './onnx-session.js';
-import { type RgbImage, resizeBilinear } from './rgb-image.js';
-import type { DetectorManifest, ScorerBundle } from './scorer-bundle.js';
+import type { DetectorManifest } from './detector-manifest.js';
 
 /** One output slot of a detector, before any threshold. Numbers may be non-finite: callers check. */
 export interface RawDetection {

@@ -1,7 +1,8 @@
-import { StarError } from '../core/errors.js';
-import { ocrReward } from '../core/ocr-reward.js';
-import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from './scorer.js';
-import type { OcrManifest, ScorerBundle } from './scorer-bundle.js';
+import { StarError } from '../../core/errors.js';
+import { ocrReward } from '../../core/ocr-reward.js';
+import type { ScorerBundle } from '../bundle/scorer-bundle.js';
+import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
+import type { OcrManifest } from './ocr-manifest.js';
 import { openTextReader, type ReadLine, type TextReader } from './text-reader.js';
 
 /**

@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import { StarError } from '../core/errors.js';
+import { StarError } from '../../core/errors.js';
 
 /** Longest side of a picture that is decoded, in pixels. */
 export const MAX_IMAGE_SIDE = 4096;

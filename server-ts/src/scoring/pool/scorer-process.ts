@@ -1,12 +1,12 @@
 import { parseArgs } from 'node:util';
 import { Dealer } from 'zeromq';
-import { StarError } from '../core/errors.js';
-import type { ScoreRequest } from '../pipeline/ports.js';
-import { loadScorer } from './load-scorer.js';
-import { ONNX_RUNTIME } from './onnx-session.js';
-import { decodePng } from './rgb-image.js';
-import { failedOutcome, requireFinite, type Scorer, type ScorerInput, type ScorerOutcome } from './scorer.js';
-import { loadScorerBundle } from './scorer-bundle.js';
+import { StarError } from '../../core/errors.js';
+import type { ScoreRequest } from '../../pipeline/ports.js';
+import { loadScorerBundle } from '../bundle/scorer-bundle.js';
+import { decodePng } from '../image/rgb-image.js';
+import { loadScorer } from '../load-scorer.js';
+import { ONNX_RUNTIME } from '../onnx-session.js';
+import { failedOutcome, requireFinite, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
 import {
   decodePoolMessage,
   encodeProcessMessage,

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
-import { type ErrorReason, StarError } from '../core/errors.js';
-import type { Score, ScoreLineage } from '../core/types.js';
-import type { ScoreRequest } from '../pipeline/ports.js';
-import { failedOutcome, type ScorerOutcome } from './scorer.js';
+import { type ErrorReason, StarError } from '../../core/errors.js';
+import type { Score, ScoreLineage } from '../../core/types.js';
+import type { ScoreRequest } from '../../pipeline/ports.js';
+import { failedOutcome, type ScorerOutcome } from '../scorer.js';
 import { ScorerChild } from './scorer-child.js';
 import { MAX_MISSED_BEATS, type ProcessMessage } from './scorer-messages.js';
 import type { ScorerPoolOptions } from './scorer-pool-options.js';

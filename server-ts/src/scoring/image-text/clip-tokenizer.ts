@@ -1,5 +1,5 @@
 import { Tokenizer } from '@huggingface/tokenizers';
-import { StarError } from '../core/errors.js';
+import { StarError } from '../../core/errors.js';
 
 /** Merges of the 49,152-entry byte-pair vocabulary; the file has more lines than CLIP uses. */
 const MERGE_COUNT = 49_152 - 256 - 2;

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { writeDetectorBundle } from './fixtures/detector-bundle.js';
+import { writeDetectorBundle } from '../fixtures/detector-bundle.js';
 import { loadScorerBundle } from './scorer-bundle.js';
 
-const shippedOcr = fileURLToPath(new URL('../../../scorers/ppocr-v4', import.meta.url));
+const shippedOcr = fileURLToPath(new URL('../../../../scorers/ppocr-v4', import.meta.url));
 let folder = '';
 
 beforeEach(async () => {

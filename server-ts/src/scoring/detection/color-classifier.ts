@@ -1,4 +1,4 @@
-import type { RgbImage } from './rgb-image.js';
+import type { RgbImage } from '../image/rgb-image.js';
 
 /** Soft mask of one object over the whole picture, at any resolution: float32 [height, width], 0..1. */
 export interface ObjectMask {

@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { detectorFiles, detectorManifest } from '../detection/detector-manifest.js';
+import { ocrFiles, ocrManifest } from '../ocr/ocr-manifest.js';
+import type { BundleFile } from './manifest-fields.js';
+
+/** `manifest.yaml` of a scorer bundle; every kind declares its own fields beside the code that runs it. */
+export const manifestSchema = z.discriminatedUnion('kind', [detectorManifest, ocrManifest]);
+
+export type ScorerManifest = z.infer<typeof manifestSchema>;
+
+/** Kind of a bundle. */
+export type BundleKind = ScorerManifest['kind'];
+
+/** Files that a manifest names. */
+export function filesOf(manifest: ScorerManifest): BundleFile[] {
+  switch (manifest.kind) {
+    case 'detector':
+      return detectorFiles(manifest);
+    case 'ocr':
+      return ocrFiles(manifest);
+  }
+}
