@@ -16,7 +16,7 @@ import type {
   Trainer,
 } from './ports.js';
 import { RewardStage, type ScoredGroup } from './reward-stage.js';
-import { encodeMaps, imagePath, keepsArtifacts, mapsPath } from './rollout-artifacts.js';
+import { imagePath, keepsArtifacts, mapsPath } from './rollout-artifacts.js';
 import { sampleRollouts } from './rollout-stage.js';
 import { Stopwatch } from './stopwatch.js';
 import { lossMasks } from './update-stage.js';
@@ -77,7 +77,7 @@ async function carryOut(input: IterationInput, stopwatch: Stopwatch): Promise<Do
     const update = await stopwatch.time('update', () => trainer.update(context, work, masks));
     const groups = await rewards.scored();
     const advantages = await Promise.all(groups.map((_, index) => rewards.advantages(index)));
-    const rollouts = await stopwatch.time('record', () => record(input, plan, groups, advantages, allocations));
+    const rollouts = rolloutRows(input, plan, groups, advantages, allocations);
     return { groups, advantages, allocations, update, rollouts };
   } catch (error) {
     scoring.abort(error);
@@ -98,24 +98,19 @@ function taskContext(input: IterationInput, signal: AbortSignal): TaskContext {
   };
 }
 
-/** Rows of the rollouts; writes the maps of an iteration that keeps them. */
-async function record(
-  input: IterationInput,
+/** Rows of the rollouts. */
+function rolloutRows(
+  { iteration, recipe }: IterationInput,
   plan: RolloutPlan,
   groups: readonly ScoredGroup[],
   advantages: readonly GroupAdvantages[],
   allocations: ReadonlyMap<string, Allocation | null>,
-): Promise<StoredRollout[]> {
-  const { runId, iteration, recipe, artifacts } = input;
+): StoredRollout[] {
   const keeps = keepsArtifacts(iteration, recipe.iterations);
   const rows: StoredRollout[] = [];
   for (const [groupIndex, group] of plan.groups.entries()) {
     for (const [position, { rolloutId, seed }] of group.rollouts.entries()) {
       const allocation = allocations.get(rolloutId) ?? null;
-      const maps = keeps && allocation !== null ? mapsPath(iteration, rolloutId) : null;
-      if (maps !== null && allocation !== null) {
-        await artifacts.put(runId, maps, encodeMaps(group, rolloutId, allocation));
-      }
       const reward = groups[groupIndex]?.rewards[position];
       rows.push({
         rolloutId,
@@ -128,7 +123,7 @@ async function record(
         advantage: advantages[groupIndex]?.advantages[position] ?? null,
         scores: groups[groupIndex]?.scores[position] ?? {},
         imagePath: keeps ? imagePath(iteration, rolloutId) : null,
-        mapsPath: maps,
+        mapsPath: keeps && allocation !== null ? mapsPath(iteration, rolloutId) : null,
       });
     }
   }

@@ -3,7 +3,7 @@ import { type Allocation, AllocationMapper } from '../core/allocation-map.js';
 import type { PreparedModel, Rollout, RolloutGroup, RolloutPlan } from '../core/types.js';
 import type { ArtifactStore, TaskContext, Trainer } from './ports.js';
 import type { RewardStage } from './reward-stage.js';
-import { imagePath, keepsArtifacts } from './rollout-artifacts.js';
+import { encodeMaps, imagePath, keepsArtifacts, mapsPath } from './rollout-artifacts.js';
 import type { Stopwatch } from './stopwatch.js';
 
 /** What sampling leaves behind beside the pictures, which the reward stage has. */
@@ -38,13 +38,26 @@ export async function sampleRollouts(input: RolloutStageInput): Promise<SampledR
     const groupIndex = places.get(rollout.rolloutId) as number;
     const group = plan.groups[groupIndex] as RolloutGroup;
     input.rewards.take(groupIndex, rollout.image);
-    allocations.set(
-      rollout.rolloutId,
-      stopwatch.timeNow('allocation', () => allocate(rollout, group)),
-    );
-    if (keeps) await input.artifacts.put(context.runId, imagePath(plan.iteration, rollout.rolloutId), rollout.image);
+    const allocation = stopwatch.timeNow('allocation', () => allocate(rollout, group));
+    allocations.set(rollout.rolloutId, allocation);
+    if (keeps) await keep(input, group, rollout, allocation);
   });
   return { allocations };
+}
+
+/** Writes picture and maps while the worker samples: after the update, nobody would have anything else to do. */
+async function keep(
+  { artifacts, context, plan }: RolloutStageInput,
+  group: RolloutGroup,
+  { rolloutId, image }: Rollout,
+  allocation: Allocation | null,
+): Promise<void> {
+  const writes = [artifacts.put(context.runId, imagePath(plan.iteration, rolloutId), image)];
+  if (allocation !== null) {
+    const maps = encodeMaps(group, rolloutId, allocation);
+    writes.push(artifacts.put(context.runId, mapsPath(plan.iteration, rolloutId), maps));
+  }
+  await Promise.all(writes);
 }
 
 function allocator(recipe: Recipe, model: PreparedModel): (rollout: Rollout, group: RolloutGroup) => Allocation | null {

@@ -85,7 +85,7 @@ function tiles({ evaluation, phases: phaseList }: ReportData): string {
 }
 
 /** Phases that follow one another and make up an iteration; the others are parts of them or overlap. */
-const OUTER_PHASES = new Set(['sampling', 'update', 'record']);
+const OUTER_PHASES = new Set(['sampling', 'update']);
 
 /** Series shown first; the others follow in a fold. */
 const MAIN_CURVES =
@@ -177,7 +177,7 @@ function phases({ phases: list }: ReportData): string {
       (phase) =>
         `<span>${escapeHtml(phase.name)}</span><span class="bar" style="width:${((100 * phase.totalSeconds) / largest).toFixed(1)}%"></span><span>${phase.totalSeconds.toFixed(1)} s, ${phase.meanSeconds.toFixed(2)} s each</span>`,
     );
-  return `<h2>Time by phase</h2><p class="soft">an iteration is sampling, update and record one after the other; the other phases are parts of them or run beside them.</p><div class="panel bars">${bars.join('')}</div>`;
+  return `<h2>Time by phase</h2><p class="soft">an iteration is sampling and update one after the other; the other phases are parts of them or run beside them.</p><div class="panel bars">${bars.join('')}</div>`;
 }
 
 function exportSection(data: ReportData): string {
