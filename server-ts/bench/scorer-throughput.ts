@@ -41,7 +41,9 @@ const PROMPT: PromptRecord = {
 const { values: paths } = parseArgs({ options: { bundle: { type: 'string' } } });
 const bundleFolder = resolve(String(paths.bundle));
 const bundle = await loadScorerBundle(bundleFolder);
-const { batchSize, imageCount } = SIZES[bundle.manifest.kind];
+const { kind } = bundle.manifest;
+if (kind === 'image_text') throw new Error(`${bundleFolder} is of kind ${kind}; image-text.ts measures those`);
+const { batchSize, imageCount } = SIZES[kind];
 const files = await readImages(imageCount);
 const requests = files.map((image, index): ScoreRequest => ({ rolloutId: String(index), prompt: PROMPT, image }));
 const { signal } = new AbortController();

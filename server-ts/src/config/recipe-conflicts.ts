@@ -60,7 +60,7 @@ function rewardConflicts({ reward, task }: Recipe): RecipeConflict[] {
   if (reward.components.every((component) => component.weight === 0)) {
     found.push(conflict('reward.components', 'all weights are 0, so there is no reward; give one a weight'));
   }
-  const other = reward.components.find(({ scorer }) => scorer !== 'pickscore' && scorer !== task);
+  const other = reward.components.find(({ scorer }) => scorer !== 'image_text' && scorer !== task);
   if (other !== undefined) {
     const message = `scorer ${other.scorer} needs prompts of task ${other.scorer}, the recipe's task is ${task}`;
     found.push(conflict('reward.components', message));

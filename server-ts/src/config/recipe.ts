@@ -75,7 +75,7 @@ const rewardComponent = z.strictObject({
     .string()
     .regex(/^[a-z][a-z0-9_]*$/)
     .describe('name of the component in metrics'),
-  scorer: z.enum(['geneval', 'ocr', 'pickscore']).describe('kind of scorer'),
+  scorer: z.enum(['geneval', 'ocr', 'image_text']).describe('kind of scorer'),
   bundle: z
     .string()
     .nullable()

@@ -84,7 +84,12 @@ test('components of one scorer and bundle share their processes', async () => {
 });
 
 test.each([
-  ['PickScore without weights', { scorer: 'pickscore' }, 'SCORER_NOT_LOADABLE', 'export'],
+  [
+    'PickScore without weights',
+    { scorer: 'image_text', bundle: 'scorers/pickscore-v1' },
+    'SCORER_NOT_LOADABLE',
+    'scorers/pickscore-v1',
+  ],
   ['a bundle of another kind', { scorer: 'geneval', bundle: 'scorers/ppocr-v4' }, 'SCORER_NOT_LOADABLE', 'kind ocr'],
   ['a missing bundle', { scorer: 'ocr', bundle: 'scorers/none' }, 'SCORER_NOT_LOADABLE', 'scorers/none'],
   ['a value that is not reported', { scorer: 'ocr', value: 'correct' }, 'RECIPE_INVALID', 'score, strict'],

@@ -95,13 +95,6 @@ async function planPools(recipe: Recipe, options: RewardScorerOptions): Promise<
 }
 
 function kindOf(component: RewardComponent): ScorerKind {
-  if (component.scorer === 'pickscore') {
-    throw new StarError(
-      'SCORER_NOT_LOADABLE',
-      `component ${component.name} wants PickScore, which ships without weights; it needs a bundle that you export from ` +
-        'your own copy of the model, and this version cannot load such bundles yet',
-    );
-  }
   const kind = SCORER_KINDS[component.scorer];
   if (kind.values.includes(component.value)) return kind;
   throw new StarError(

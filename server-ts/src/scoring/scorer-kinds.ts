@@ -16,7 +16,7 @@ export interface ScorerKind {
 }
 
 /** Kinds of scorers that a recipe can name. */
-export const SCORER_KINDS: Readonly<Record<Exclude<ScorerName, 'pickscore'>, ScorerKind>> = {
+export const SCORER_KINDS: Readonly<Record<ScorerName, ScorerKind>> = {
   geneval: {
     bundleKind: 'detector',
     shippedBundle: 'scorers/tiny-world-detector',
@@ -24,4 +24,10 @@ export const SCORER_KINDS: Readonly<Record<Exclude<ScorerName, 'pickscore'>, Sco
     batchSize: 16,
   },
   ocr: { bundleKind: 'ocr', shippedBundle: 'scorers/ppocr-v4', values: ['score', 'strict'], batchSize: 8 },
+  image_text: {
+    bundleKind: 'image_text',
+    shippedBundle: 'scorers/tiny-world-image-text',
+    values: ['score', 'cosine', 'logit'],
+    batchSize: 16,
+  },
 };
