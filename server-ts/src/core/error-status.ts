@@ -48,6 +48,7 @@ const TABLE: Readonly<Record<ErrorReason, ErrorStatus>> = {
   CANCELLED: status(GRPC_CODE.CANCELLED, 409, false),
   WORKER_LOST: status(GRPC_CODE.UNAVAILABLE, 503, true),
   ARGUMENT_INVALID: status(GRPC_CODE.INVALID_ARGUMENT, 400, false),
+  SCORER_UNAVAILABLE: status(GRPC_CODE.UNAVAILABLE, 503, true),
 };
 
 /** The one table from a reason to gRPC code, HTTP status and retry-or-not. */

@@ -24,6 +24,7 @@ export const ERROR_REASONS = [
   'CANCELLED',
   'WORKER_LOST',
   'ARGUMENT_INVALID',
+  'SCORER_UNAVAILABLE',
 ] as const;
 
 export type ErrorReason = (typeof ERROR_REASONS)[number];

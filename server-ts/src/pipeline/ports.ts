@@ -61,6 +61,15 @@ export interface ScoreRequest {
   readonly image: Uint8Array;
 }
 
+/** `live`: a run waits for it. `shadow`: a comparison that may take its time and never holds up live work. */
+export type ScorePriority = 'live' | 'shadow';
+
+/** How pictures are scored. */
+export interface ScoreOptions {
+  /** `live` when absent. */
+  readonly priority?: ScorePriority;
+}
+
 /**
  * Scores pictures with the scorers of a recipe. Implemented by `scoring/`. Never rejects for a picture that cannot be
  * scored: that one's entry is `failed` with a reason. Rejects only on abort or when the scorers cannot be started.
@@ -72,6 +81,7 @@ export interface RewardScorer {
   score(
     requests: readonly ScoreRequest[],
     signal: AbortSignal,
+    options?: ScoreOptions,
   ): Promise<ReadonlyArray<Readonly<Record<string, Score>>>>;
   /** Stops the processes after the work at hand. */
   close(): Promise<void>;

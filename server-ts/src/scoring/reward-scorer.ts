@@ -47,8 +47,8 @@ export async function createRewardScorer(
     throw error;
   }
   return {
-    score: async (requests, scoreSignal) => {
-      const byPool = await Promise.all(pools.map(({ pool }) => pool.score(requests, scoreSignal)));
+    score: async (requests, scoreSignal, scoreOptions) => {
+      const byPool = await Promise.all(pools.map(({ pool }) => pool.score(requests, scoreSignal, scoreOptions)));
       return requests.map((_, index) => componentScores(pools, byPool, index));
     },
     close: async () => {

@@ -22,4 +22,6 @@ export interface ScorerPoolOptions {
   readonly startTimeoutMs?: number;
   /** Wait before a process is started again; doubles with every failure in a row. */
   readonly backoffMs?: number;
+  /** Failed batches in a row after which the pool refuses work, and for how long. */
+  readonly circuit?: { readonly limit: number; readonly pauseMs: number };
 }

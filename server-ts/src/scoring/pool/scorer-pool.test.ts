@@ -178,6 +178,47 @@ test('a batch that kills every process fails without a number, and the pool goes
   expect(reasons(await pool.score(await requests(1), signal))).toEqual(['value']);
 });
 
+/** Kills every process that gets a batch, as long as `deadly` says so. */
+function killAtWork(deadly: () => boolean): void {
+  react = (name, { pid }) => {
+    if (!deadly()) return;
+    if (name === 'scorer_process_ready') process.kill(Number(pid), 'SIGSTOP');
+    if (name === 'scorer_batch_sent') process.kill(Number(pid), 'SIGKILL');
+  };
+}
+
+test('after failed batches in a row everything else fails at once, without a process being asked', async () => {
+  killAtWork(() => true);
+  const pool = await startPool({ maxAttempts: 1, batchSize: 1, circuit: { limit: 2, pauseMs: 600_000 } });
+  const scores = await pool.score(await requests(5), signal);
+  expect(reasons(scores).filter((reason) => reason === 'SCORER_CRASHED')).toHaveLength(2);
+  expect(reasons(scores).filter((reason) => reason === 'SCORER_UNAVAILABLE')).toHaveLength(3);
+  let sent = 0;
+  react = (name) => {
+    if (name === 'scorer_batch_sent') sent += 1;
+  };
+  expect(reasons(await pool.score(await requests(2), signal))).toEqual(['SCORER_UNAVAILABLE', 'SCORER_UNAVAILABLE']);
+  expect(sent).toBe(0);
+});
+
+test('after the pause one batch probes, and the others follow when it succeeds', async () => {
+  let deadly = true;
+  killAtWork(() => deadly);
+  const pool = await startPool({ maxAttempts: 1, batchSize: 1, circuit: { limit: 1, pauseMs: 0 } });
+  expect(reasons(await pool.score(await requests(1), signal))).toEqual(['SCORER_CRASHED']);
+  deadly = false;
+  expect(reasons(await pool.score(await requests(4), signal))).toEqual(Array(4).fill('value'));
+});
+
+test('live work goes before shadow work that waits, and shadow work is finished', async () => {
+  const pool = await startPool({ batchSize: 1 });
+  const order: string[] = [];
+  const shadow = pool.score(await requests(8), signal, { priority: 'shadow' }).then(() => order.push('shadow'));
+  const live = pool.score(await requests(8), signal).then(() => order.push('live'));
+  await Promise.all([shadow, live]);
+  expect(order).toEqual(['live', 'shadow']);
+});
+
 test('a score that is not finite is a failure', async () => {
   const pool = await startPool({}, 'nan');
   expect(reasons(await pool.score(await requests(2), signal))).toEqual(['SCORE_NOT_FINITE', 'SCORE_NOT_FINITE']);

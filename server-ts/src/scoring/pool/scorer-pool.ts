@@ -1,57 +1,40 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
+import { errorStatus } from '../../core/error-status.js';
 import { type ErrorReason, StarError } from '../../core/errors.js';
-import type { Score, ScoreLineage } from '../../core/types.js';
-import type { ScoreRequest } from '../../pipeline/ports.js';
+import type { Score, ScoreFailure, ScoreLineage } from '../../core/types.js';
+import type { ScoreOptions, ScorePriority, ScoreRequest } from '../../pipeline/ports.js';
 import { failedOutcome, type ScorerOutcome } from '../scorer.js';
+import { cancelled, unlessAborted } from './abort.js';
+import { type Batch, BatchQueue } from './batch-queue.js';
+import { CircuitBreaker } from './circuit-breaker.js';
 import { ScorerChild } from './scorer-child.js';
 import { MAX_MISSED_BEATS, type ProcessMessage } from './scorer-messages.js';
 import type { ScorerPoolOptions } from './scorer-pool-options.js';
+import { freestSlot, newSlot, type Slot } from './scorer-slot.js';
 import { ScorerSocket } from './scorer-socket.js';
 
-/**
- * Batches that a process may hold: one in its graph, one that is decoded meanwhile, one on the way. With two, decoding waits for
- * the graph: a running graph blocks the process, so the next batch is read only when it ends.
- */
-const CREDITS = 3;
-/** Batches that wait per process before `score` waits. */
+/** Batches of one priority that wait per process before `score` waits. */
 const QUEUED_PER_PROCESS = 4;
 const MAX_BACKOFF_MS = 5000;
+/** A scorer that fails this often in a row gets a pause instead of more work. */
+const CIRCUIT = { limit: 5, pauseMs: 10_000 };
 /** How long a process may take to leave after the pool asked it to. */
 const EXIT_GRACE_MS = 5000;
-
-interface Job {
-  readonly batchId: bigint;
-  readonly items: ScoreRequest[];
-  attempt: number;
-  readonly resolve: (outcomes: ScorerOutcome[]) => void;
-}
-
-/** Place of one process; the process in it may be replaced. */
-interface Slot {
-  state: 'starting' | 'ready' | 'waiting' | 'lost';
-  /** New for every process, so that a late word of a replaced one is not taken for its successor's. */
-  identity: string;
-  child: ScorerChild | null;
-  /** First entry is at work. */
-  inFlight: Job[];
-  /** Start limit, batch limit or backoff: a slot waits for one thing at a time. */
-  timer: NodeJS.Timeout | undefined;
-  missedBeats: number;
-  failuresInARow: number;
-}
 
 /**
  * Scorer processes of one bundle behind a ZeroMQ ROUTER, with heartbeats, credits, timeouts, retries and restarts.
  *
  * Batches are fixed slices of the requests in their order, so a score never depends on timing or on the number of
  * processes. A batch whose process dies or exceeds its time is repeated on another or a restarted process; after
- * `maxAttempts` its pictures are failed with SCORER_CRASHED or SCORER_TIMEOUT.
+ * `maxAttempts` its pictures are failed with SCORER_CRASHED or SCORER_TIMEOUT. After several failed batches in a row the
+ * circuit is open: for a while pictures fail at once with SCORER_UNAVAILABLE, then one batch probes whether it works again.
  */
 export class ScorerPool {
   readonly #options: ScorerPoolOptions;
   readonly #slots: Slot[] = [];
-  readonly #queue: Job[] = [];
+  readonly #queue = new BatchQueue();
+  readonly #circuit: CircuitBreaker;
   readonly #children = new Set<ScorerChild>();
   /** Emits `space`, `ready`, `notLoadable`, `idle`. */
   readonly #changes = new EventEmitter().setMaxListeners(0);
@@ -65,6 +48,7 @@ export class ScorerPool {
 
   private constructor(options: ScorerPoolOptions) {
     this.#options = options;
+    this.#circuit = new CircuitBreaker(options.circuit ?? CIRCUIT);
   }
 
   /**
@@ -84,16 +68,17 @@ export class ScorerPool {
   }
 
   /**
-   * Scores pictures. Waits while the queue is full.
+   * Scores pictures. Waits while the queue is full. Shadow work runs only where no live work waits: a live batch waits for at
+   * most the one shadow batch that its process has begun.
    *
    * @returns one score per request, in order; pictures without a score are `failed`
    * @throws StarError CANCELLED on abort, STATE_CONFLICT after `close`
    */
-  async score(requests: readonly ScoreRequest[], signal: AbortSignal): Promise<Score[]> {
+  async score(requests: readonly ScoreRequest[], signal: AbortSignal, options: ScoreOptions = {}): Promise<Score[]> {
     if (this.#closing) throw new StarError('STATE_CONFLICT', `the pool of ${this.#options.scorer} is closed`);
     this.#activeCalls += 1;
     try {
-      return await this.#scoreSlices(requests, signal);
+      return await this.#scoreSlices(requests, signal, options.priority ?? 'live');
     } catch (error) {
       throw signal.aborted ? cancelled(`scoring by ${this.#options.scorer}`, error) : StarError.from(error);
     } finally {
@@ -130,17 +115,22 @@ export class ScorerPool {
     while (this.#slots.some((slot) => slot.state !== 'ready')) await once(this.#changes, 'ready', { signal });
   }
 
-  async #scoreSlices(requests: readonly ScoreRequest[], signal: AbortSignal): Promise<Score[]> {
+  async #scoreSlices(
+    requests: readonly ScoreRequest[],
+    signal: AbortSignal,
+    priority: ScorePriority,
+  ): Promise<Score[]> {
     signal.throwIfAborted();
     for (const slot of this.#slots) if (slot.state === 'lost') this.#startProcess(slot);
-    const jobs: Job[] = [];
+    const batches: Batch[] = [];
     const results: Promise<ScorerOutcome[]>[] = [];
-    const withdraw = (): void => removeAll(this.#queue, jobs);
+    const withdraw = (): void => this.#queue.remove(batches);
     signal.addEventListener('abort', withdraw, { once: true });
     try {
       for (let start = 0; start < requests.length; start += this.#options.batchSize) {
-        await this.#space(signal);
-        results.push(this.#enqueue(requests.slice(start, start + this.#options.batchSize), jobs));
+        await this.#space(priority, signal);
+        const items = requests.slice(start, start + this.#options.batchSize);
+        results.push(new Promise((resolve) => batches.push(this.#enqueue(items, priority, resolve))));
       }
       const outcomes = await unlessAborted(Promise.all(results), signal);
       return outcomes.flat().map((outcome) => this.#toScore(outcome));
@@ -150,18 +140,16 @@ export class ScorerPool {
     }
   }
 
-  async #space(signal: AbortSignal): Promise<void> {
+  async #space(priority: ScorePriority, signal: AbortSignal): Promise<void> {
     const limit = QUEUED_PER_PROCESS * this.#options.processCount;
-    while (this.#queue.length >= limit) await once(this.#changes, 'space', { signal });
+    while (this.#queue.count(priority) >= limit) await once(this.#changes, 'space', { signal });
   }
 
-  #enqueue(items: ScoreRequest[], jobs: Job[]): Promise<ScorerOutcome[]> {
-    return new Promise((resolve) => {
-      const job = { batchId: this.#nextBatchId++, items, attempt: 1, resolve };
-      jobs.push(job);
-      this.#queue.push(job);
-      this.#dispatch();
-    });
+  #enqueue(items: ScoreRequest[], priority: ScorePriority, resolve: Batch['resolve']): Batch {
+    const batch: Batch = { batchId: this.#nextBatchId++, items, priority, attempt: 1, resolve };
+    this.#queue.add(batch);
+    this.#dispatch();
+    return batch;
   }
 
   #toScore(outcome: ScorerOutcome): Score {
@@ -171,20 +159,36 @@ export class ScorerPool {
     return { ...outcome, lineage };
   }
 
-  /** Gives waiting batches to the processes that hold the fewest. */
+  /** Gives waiting batches to the processes that hold the fewest, live ones first. */
   #dispatch(): void {
-    while (this.#queue.length > 0) {
-      const free = this.#slots.filter((slot) => slot.state === 'ready' && slot.inFlight.length < CREDITS);
-      const slot = free.sort((a, b) => a.inFlight.length - b.inFlight.length)[0];
-      const job = slot && this.#queue.shift();
-      if (slot === undefined || job === undefined) return;
-      slot.inFlight.push(job);
-      if (slot.inFlight.length === 1) this.#limitBatch(slot);
-      const { batchId, attempt, items } = job;
-      this.#socket?.send(slot.identity, { kind: 'batch', batchId, attempt, items });
-      this.#event('scorer_batch_sent', { pid: slot.child?.pid ?? -1, attempt, count: items.length });
-      this.#changes.emit('space');
+    const circuit = this.#circuit.state(performance.now());
+    if (circuit === 'open') this.#refuseWaiting();
+    for (let next = this.#next(); next !== null; next = this.#next()) {
+      const { slot, batch } = next;
+      // A probe has one try.
+      if (circuit === 'half-open') batch.attempt = this.#options.maxAttempts;
+      this.#send(slot, batch);
+      if (circuit === 'half-open') return;
     }
+  }
+
+  /** Takes the next batch that a process has room for; null: none, or the circuit waits for its probe. */
+  #next(): { slot: Slot; batch: Batch } | null {
+    const probing = this.#circuit.state(performance.now()) === 'half-open';
+    if (probing && this.#slots.some((slot) => slot.inFlight.length > 0)) return null;
+    const priority = this.#queue.count('live') > 0 ? 'live' : 'shadow';
+    const slot = freestSlot(this.#slots, priority);
+    const batch = slot && this.#queue.take(priority);
+    return slot && batch ? { slot, batch } : null;
+  }
+
+  #send(slot: Slot, batch: Batch): void {
+    slot.inFlight.push(batch);
+    if (slot.inFlight.length === 1) this.#limitBatch(slot);
+    const { batchId, attempt, items } = batch;
+    this.#socket?.send(slot.identity, { kind: 'batch', batchId, attempt, items });
+    this.#event('scorer_batch_sent', { pid: slot.child?.pid ?? -1, attempt, count: items.length });
+    this.#changes.emit('space');
   }
 
   #startProcess(slot: Slot): void {
@@ -242,16 +246,22 @@ export class ScorerPool {
   }
 
   #onResult(slot: Slot, result: ProcessMessage & { kind: 'result' }): void {
-    const job = slot.inFlight[0];
-    if (job?.batchId !== result.batchId || job.items.length !== result.outcomes.length) {
-      this.#replace(slot, 'SCORER_CRASHED', `answered batch ${result.batchId} instead of ${job?.batchId}`);
+    const batch = slot.inFlight[0];
+    if (batch?.batchId !== result.batchId || batch.items.length !== result.outcomes.length) {
+      this.#replace(slot, 'SCORER_CRASHED', `answered batch ${result.batchId} instead of ${batch?.batchId}`);
       return;
     }
     slot.inFlight.shift();
     slot.failuresInARow = 0;
     clearTimeout(slot.timer);
     if (slot.inFlight.length > 0) this.#limitBatch(slot);
-    job.resolve(result.outcomes);
+    const failure = commonFailure(result.outcomes);
+    if (failure === null) {
+      this.#circuit.succeeded();
+      batch.resolve(result.outcomes);
+    } else {
+      this.#tryAgain(batch, failure.reason, failure.message);
+    }
     this.#dispatch();
   }
 
@@ -288,27 +298,43 @@ export class ScorerPool {
   #giveBack(slot: Slot, reason: ErrorReason, message: string): void {
     const [atWork, ...untouched] = slot.inFlight;
     slot.inFlight = [];
-    this.#queue.unshift(...untouched);
-    if (atWork === undefined) return;
-    if (atWork.attempt < this.#options.maxAttempts) {
-      atWork.attempt += 1;
-      this.#queue.unshift(atWork);
+    this.#queue.giveBack(untouched);
+    if (atWork !== undefined) this.#tryAgain(atWork, reason, message);
+  }
+
+  #tryAgain(batch: Batch, reason: ErrorReason, message: string): void {
+    if (batch.attempt < this.#options.maxAttempts) {
+      batch.attempt += 1;
+      this.#queue.giveBack([batch]);
       return;
     }
-    this.#fail(atWork, reason, `${message} (try ${atWork.attempt} of ${this.#options.maxAttempts})`);
+    this.#fail(batch, reason, `${message} (try ${batch.attempt} of ${this.#options.maxAttempts})`);
   }
 
   /** Gives a slot up. When no slot is left, nobody could do the waiting work; the next call of `score` tries again. */
   #lose(slot: Slot, message: string): void {
     slot.state = 'lost';
     if (this.#slots.some((other) => other.state !== 'lost')) return;
-    for (const job of this.#queue.splice(0)) this.#fail(job, 'SCORER_CRASHED', `no process is left: ${message}`);
+    for (const batch of this.#queue.clear()) this.#fail(batch, 'SCORER_CRASHED', `no process is left: ${message}`);
     this.#changes.emit('space');
   }
 
-  #fail(job: Job, reason: ErrorReason, message: string): void {
-    this.#event('scorer_batch_failed', { reason, message, count: job.items.length });
-    job.resolve(job.items.map(() => failedOutcome(reason, message)));
+  #fail(batch: Batch, reason: ErrorReason, message: string): void {
+    this.#refuse(batch, reason, message);
+    if (!this.#circuit.failed(performance.now())) return;
+    this.#event('scorer_circuit_opened', { reason, message });
+    this.#refuseWaiting();
+  }
+
+  #refuseWaiting(): void {
+    const message = `${this.#options.scorer} failed too often in a row and gets a pause; the log has the reasons`;
+    for (const batch of this.#queue.clear()) this.#refuse(batch, 'SCORER_UNAVAILABLE', message);
+    this.#changes.emit('space');
+  }
+
+  #refuse(batch: Batch, reason: ErrorReason, message: string): void {
+    this.#event('scorer_batch_failed', { reason, message, count: batch.items.length });
+    batch.resolve(batch.items.map(() => failedOutcome(reason, message)));
   }
 
   #beat(): void {
@@ -362,30 +388,11 @@ export class ScorerPool {
   }
 }
 
-function newSlot(): Slot {
-  return {
-    state: 'starting',
-    identity: '',
-    child: null,
-    inFlight: [],
-    timer: undefined,
-    missedBeats: 0,
-    failuresInARow: 0,
-  };
-}
-
-function removeAll(queue: Job[], jobs: readonly Job[]): void {
-  const kept = queue.filter((job) => !jobs.includes(job));
-  queue.splice(0, queue.length, ...kept);
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const ended = new AbortController();
-  const aborted = once(signal, 'abort', { signal: ended.signal }).then(() => signal.throwIfAborted());
-  aborted.catch(() => undefined);
-  return Promise.race([work, aborted.then(() => work)]).finally(() => ended.abort());
-}
-
-function cancelled(what: string, cause: unknown): StarError {
-  return new StarError('CANCELLED', `${what} was stopped`, {}, cause);
+/** The failure of a batch of which nothing could be scored, for a reason that may pass; null: it has been scored. */
+function commonFailure(outcomes: readonly ScorerOutcome[]): ScoreFailure | null {
+  const failures = outcomes.flatMap((outcome) => (outcome.kind === 'failed' ? [outcome.failure] : []));
+  const [first = null] = failures;
+  return failures.length === outcomes.length && failures.every(({ reason }) => errorStatus(reason).retry)
+    ? first
+    : null;
 }

@@ -61,6 +61,8 @@ export enum ErrorReason {
   ERROR_REASON_WORKER_LOST = 21,
   /** ERROR_REASON_ARGUMENT_INVALID - An argument of an API or command line call is not valid. */
   ERROR_REASON_ARGUMENT_INVALID = 22,
+  /** ERROR_REASON_SCORER_UNAVAILABLE - A scorer cannot be reached, or is left alone for a while because it failed too often in a row. */
+  ERROR_REASON_SCORER_UNAVAILABLE = 23,
   UNRECOGNIZED = -1,
 }
 
@@ -135,6 +137,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 22:
     case "ERROR_REASON_ARGUMENT_INVALID":
       return ErrorReason.ERROR_REASON_ARGUMENT_INVALID;
+    case 23:
+    case "ERROR_REASON_SCORER_UNAVAILABLE":
+      return ErrorReason.ERROR_REASON_SCORER_UNAVAILABLE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -190,6 +195,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_WORKER_LOST";
     case ErrorReason.ERROR_REASON_ARGUMENT_INVALID:
       return "ERROR_REASON_ARGUMENT_INVALID";
+    case ErrorReason.ERROR_REASON_SCORER_UNAVAILABLE:
+      return "ERROR_REASON_SCORER_UNAVAILABLE";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -29,6 +29,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_CANCELLED: _ClassVar[ErrorReason]
     ERROR_REASON_WORKER_LOST: _ClassVar[ErrorReason]
     ERROR_REASON_ARGUMENT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_SCORER_UNAVAILABLE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_RECIPE_INVALID: ErrorReason
@@ -52,3 +53,4 @@ ERROR_REASON_STORAGE_FAILED: ErrorReason
 ERROR_REASON_CANCELLED: ErrorReason
 ERROR_REASON_WORKER_LOST: ErrorReason
 ERROR_REASON_ARGUMENT_INVALID: ErrorReason
+ERROR_REASON_SCORER_UNAVAILABLE: ErrorReason
