@@ -64,7 +64,7 @@ def measure_detector(pipeline: StableDiffusion3Pipeline, session: DetectorSessio
 def manifest(graph: Path) -> str:
     """Return the manifest that a scorer loads the graph by."""
     digest = hashlib.sha256(graph.read_bytes()).hexdigest()
-    colors = "\n".join(f"  - {{name: {name}, rgb: [{r}, {g}, {b}]}}" for name, (r, g, b) in COLOR_RGB.items())
+    colors = "\n".join(f"    - {{name: {name}, rgb: [{r}, {g}, {b}]}}" for name, (r, g, b) in COLOR_RGB.items())
     return f"""\
 # Detector of the small world; written by `python -m tiny_world detector`.
 name: tiny-world-detector
@@ -72,14 +72,17 @@ version: "{VERSION}"
 kind: detector
 graph: {{path: {graph.name}, sha256: {digest}}}
 input: {{name: image, layout: NHWC, dtype: uint8, width: {PICTURE_SIZE}, height: {PICTURE_SIZE}}}
+output: {{kind: slots}}
 classes: [{", ".join(SHAPES)}]
 thresholds:
   threshold: {THRESHOLD}
   countingThreshold: {COUNTING_THRESHOLD}
   maxObjects: {MAX_OBJECTS}
   maxOverlap: {MAX_OVERLAP}
-# Prototypes of the colour classifier: nearest in CIE Lab to the median of the pixels with mask > 0.5.
+# Nearest prototype in CIE Lab to the median of the pixels with mask > 0.5.
 colors:
+  backend: lab
+  prototypes:
 {colors}
 licence: Apache-2.0
 source: trained from nothing by trainer-worker/tiny_world on pictures drawn by a program

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { judgeGeneval, relationsOf, selectObjects } from './geneval-rules.js';
+import { relationsOf } from './box-relations.js';
+import { CLAUSE_VECTOR_LENGTH, judgeGeneval, selectObjects } from './geneval-rules.js';
 import type { Detection } from './types.js';
 
 const LIMITS = { threshold: 0.3, countingThreshold: 0.9, maxObjects: 16, maxOverlap: 1 };
@@ -55,8 +56,12 @@ describe('judgeGeneval', () => {
   it('scores a wrong relation 0.75, as the training server does', () => {
     const result = judgeGeneval([seen('a'), seen('b', 0.9, { box: [50, 0, 60, 10] })], position, LIMITS);
     expect(result.score).toBe(0.75);
-    expect(result.correct).toEqual({ passed: false, reason: 'expected b left of target, found right of target' });
-    expect(result.clauses[1]).toEqual({ className: 'b', terms: [1, 0, 1], matched: false });
+    const message = 'expected b left of target, found right of target';
+    const failure = { ruleSet: 'official', list: 'include', index: 1, message };
+    expect(result.correct).toEqual({ passed: false, reason: message, failures: [failure] });
+    expect(result.clauses[1]).toMatchObject({ className: 'b', terms: [1, 0, 1], matched: false });
+    expect(result.clauseVector).toEqual([1, null, null, 1, null, 0, ...Array.from({ length: 7 }, () => null)]);
+    expect(result.clauseVector).toHaveLength(CLAUSE_VECTOR_LENGTH);
   });
 
   it('has no target for a relation when the other object is absent', () => {
@@ -86,12 +91,15 @@ describe('judgeGeneval', () => {
       'expected a<3, found 3',
     );
     expect(judgeGeneval([seen('a'), seen('a')], prompt, LIMITS)).toMatchObject({ score: 1, strict: { passed: true } });
+    const vector = (...objects: Detection[]) => judgeGeneval(objects, prompt, LIMITS).clauseVector;
+    expect([vector(seen('a'), seen('a'), seen('a'))[0], vector(seen('a'), seen('a'), seen('a'))[12]]).toEqual([0.5, 0]);
+    expect([vector(seen('a'))[0], vector(seen('a'))[12]]).toEqual([0.5, 1]);
   });
 
   it('asks the best object for its colour; unknown colours never match', () => {
     const prompt = { tag: 'colors', include: [{ class: 'a', count: 1, color: 'red' }], exclude: [] };
     const result = judgeGeneval([seen('a', 0.8, { color: 'red' }), seen('a', 0.9)], prompt, LIMITS);
-    expect(result.correct).toEqual({ passed: false, reason: 'expected red a>=1, found 0 red; and ' });
+    expect(result.correct).toMatchObject({ passed: false, reason: 'expected red a>=1, found 0 red; and ' });
     expect(judgeGeneval([seen('a', 0.8, { color: 'red' })], prompt, LIMITS)).toMatchObject({ score: 1 });
   });
 });

@@ -1,4 +1,5 @@
-import type { Detection, IncludeClause, PromptRecord, Relation } from './types.js';
+import { relationsOf, suppressOverlaps } from './box-relations.js';
+import type { ClauseFailure, Detection, IncludeClause, PromptRecord } from './types.js';
 
 /** Which detections count (rewards.md 1.1). Hashed into the lineage by the scorer bundle. */
 export interface GenevalThresholds {
@@ -15,7 +16,9 @@ export interface GenevalThresholds {
 /** Verdict of one rule set over one picture. */
 export interface GenevalVerdict {
   readonly passed: boolean;
-  /** One line per failure; empty when passed. */
+  /** Clauses that do not hold, in order; empty when passed. */
+  readonly failures: readonly ClauseFailure[];
+  /** Their messages, one a line, worded as the official script words them. */
   readonly reason: string;
 }
 
@@ -26,6 +29,17 @@ export interface ClauseScore {
   readonly terms: readonly number[];
   /** Exact count, colours and relations hold. */
   readonly matched: boolean;
+  readonly aspects: ClauseAspects;
+}
+
+/** How far one include clause holds, by what it asks for: 0..1 each, null for what it does not ask for. */
+export interface ClauseAspects {
+  /** 1 - |wanted - found| / wanted, at least 0. */
+  readonly count: number;
+  /** The same for objects of the wanted colour; 0 when the count is wrong, because colours are not looked at then. */
+  readonly color: number | null;
+  /** 1 when every pair has the wanted relation, else 0. */
+  readonly position: number | null;
 }
 
 /** Everything GenEval says of a picture. */
@@ -39,12 +53,18 @@ export interface GenevalResult {
   /** The same with every term clamped to [0, 1]. */
   readonly clampedScore: number;
   readonly clauses: readonly ClauseScore[];
+  /** See `CLAUSE_VECTOR_LENGTH`. */
+  readonly clauseVector: readonly (number | null)[];
 }
 
-type Box = Detection['box'];
+const CLAUSE_SLOTS = 4;
 
-/** Share of the summed sizes by which an offset must exceed 0. */
-const POSITION_THRESHOLD = Math.fround(0.1);
+/**
+ * Length of the clause vector: count, colour and position (`ClauseAspects`) of include clauses 0 to 3, then the share of
+ * exclude clauses that hold. Null where nothing is asked for. Further include clauses are in the scores only; the official
+ * prompts have two at most.
+ */
+export const CLAUSE_VECTOR_LENGTH = CLAUSE_SLOTS * 3 + 1;
 
 /** Order in which the official reason lists colours. */
 const COLORS = ['red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'black', 'white'];
@@ -60,29 +80,42 @@ export function judgeGeneval(
   thresholds: GenevalThresholds,
 ): GenevalResult {
   const objects = selectObjects(detections, prompt.tag, thresholds);
+  const correct = judgeCorrect(objects, prompt);
   const { verdict: strict, clauses } = judgeStrict(objects, prompt.include);
   const terms = clauses.flatMap((clause) => clause.terms);
-  const clamped = terms.map((term) => Math.max(0, Math.min(1, term)));
   return {
-    correct: judgeCorrect(objects, prompt),
+    correct,
     strict,
     score: meanOrZero(terms),
-    clampedScore: meanOrZero(clamped),
+    clampedScore: meanOrZero(terms.map(clamp)),
     clauses,
+    clauseVector: clauseVector(clauses, excludeShare(correct, prompt.exclude.length)),
   };
+}
+
+function clauseVector(clauses: readonly ClauseScore[], excluded: number | null): (number | null)[] {
+  const slots = Array.from({ length: CLAUSE_SLOTS }, (_, index) => {
+    const aspects = clauses[index]?.aspects;
+    return aspects === undefined ? [null, null, null] : [aspects.count, aspects.color, aspects.position];
+  });
+  return [...slots.flat(), excluded];
+}
+
+function excludeShare(correct: GenevalVerdict, total: number): number | null {
+  return total === 0 ? null : 1 - correct.failures.filter(({ list }) => list === 'exclude').length / total;
 }
 
 /**
  * Objects that count, by class: score descending, equal scores with the later detection first, at most `maxObjects`, then
  * optionally suppressed by overlap.
  */
-export function selectObjects(
-  detections: readonly Detection[],
+export function selectObjects<T extends Omit<Detection, 'color'>>(
+  detections: readonly T[],
   tag: string,
   thresholds: GenevalThresholds,
-): ReadonlyMap<string, readonly Detection[]> {
+): ReadonlyMap<string, readonly T[]> {
   const limit = Math.fround(tag === 'counting' ? thresholds.countingThreshold : thresholds.threshold);
-  const byClass = new Map<string, Detection[]>();
+  const byClass = new Map<string, T[]>();
   for (const detection of detections) {
     if (!(Math.fround(detection.score) > limit)) continue;
     const list = byClass.get(detection.className) ?? [];
@@ -91,62 +124,64 @@ export function selectObjects(
   }
   for (const [className, list] of byClass) {
     list.sort((a, b) => Math.fround(b.score) - Math.fround(a.score));
-    byClass.set(className, suppress(list.slice(0, thresholds.maxObjects), thresholds.maxOverlap));
+    byClass.set(className, suppressOverlaps(list.slice(0, thresholds.maxObjects), thresholds.maxOverlap));
   }
   return byClass;
-}
-
-/**
- * Relations in which box a stands to box b (rewards.md 1.3), in float32; y points down.
- *
- * @returns none, one, or two (diagonal)
- */
-export function relationsOf(a: Box, b: Box): Relation[] {
-  const [dx, dy] = direction(a, b);
-  const relations: Relation[] = [];
-  if (dx < -0.5) relations.push('left of');
-  if (dx > 0.5) relations.push('right of');
-  if (dy < -0.5) relations.push('above');
-  if (dy > 0.5) relations.push('below');
-  return relations;
 }
 
 type Objects = ReadonlyMap<string, readonly Detection[]>;
 type MatchedGroups = (readonly Detection[] | null)[];
 
 function judgeCorrect(objects: Objects, prompt: Pick<PromptRecord, 'include' | 'exclude'>): GenevalVerdict {
-  const reasons: string[] = [];
+  const failures: ClauseFailure[] = [];
   const groups: MatchedGroups = [];
-  for (const clause of prompt.include) {
+  for (const [index, clause] of prompt.include.entries()) {
     const found = (objects.get(clause.class) ?? []).slice(0, clause.count);
     const failure =
       found.length < clause.count
         ? `expected ${clause.class}>=${clause.count}, found ${found.length}`
         : (colorFailure(clause, found) ?? positionFailure(clause, found, groups));
-    if (failure !== null) reasons.push(failure);
+    if (failure !== null) failures.push({ ruleSet: 'official', list: 'include', index, message: failure });
     groups.push(failure === null ? found : null);
   }
-  for (const clause of prompt.exclude) {
+  for (const [index, clause] of prompt.exclude.entries()) {
     const count = objects.get(clause.class)?.length ?? 0;
-    if (count >= clause.count) reasons.push(`expected ${clause.class}<${clause.count}, found ${count}`);
+    if (count < clause.count) continue;
+    const message = `expected ${clause.class}<${clause.count}, found ${count}`;
+    failures.push({ ruleSet: 'official', list: 'exclude', index, message });
   }
-  return { passed: reasons.length === 0, reason: reasons.join('\n') };
+  return verdictOf(failures);
+}
+
+function verdictOf(failures: readonly ClauseFailure[]): GenevalVerdict {
+  return { passed: failures.length === 0, failures, reason: failures.map(({ message }) => message).join('\n') };
 }
 
 function judgeStrict(
   objects: Objects,
   include: readonly IncludeClause[],
 ): { verdict: GenevalVerdict; clauses: ClauseScore[] } {
-  const reasons: string[] = [];
+  const failures: ClauseFailure[] = [];
   const groups: MatchedGroups = [];
-  const clauses = include.map((clause) => {
+  const clauses = include.map((clause, index) => {
     const found = objects.get(clause.class) ?? [];
     const { terms, failure } = strictClause(clause, found, groups);
-    if (failure !== null) reasons.push(failure);
+    if (failure !== null) failures.push({ ruleSet: 'strict', list: 'include', index, message: failure });
     groups.push(failure === null ? found : null);
-    return { className: clause.class, terms, matched: failure === null };
+    const matched = failure === null;
+    return { className: clause.class, terms, matched, aspects: aspectsOf(clause, found, matched) };
   });
-  return { verdict: { passed: reasons.length === 0, reason: reasons.join('\n') }, clauses };
+  return { verdict: verdictOf(failures), clauses };
+}
+
+function aspectsOf(clause: IncludeClause, found: readonly Detection[], matched: boolean): ClauseAspects {
+  const { count, color, position } = clause;
+  const colored = color === undefined || found.length !== count ? 0 : closeness(countColor(found, color), count);
+  return {
+    count: clamp(closeness(found.length, count)),
+    color: color === undefined ? null : colored,
+    position: position === undefined ? null : Number(matched),
+  };
 }
 
 /** Terms of one clause. A wrong relation pushes 0 and then 1: the server does so, and the score is to be comparable. */
@@ -171,6 +206,10 @@ function strictClause(
 
 function closeness(received: number, wanted: number): number {
   return 1 - Math.abs(wanted - received) / wanted;
+}
+
+function clamp(value: number): number {
+  return Math.max(0, Math.min(1, value));
 }
 
 function countColor(found: readonly Detection[], color: string): number {
@@ -206,41 +245,4 @@ function positionFailure(clause: IncludeClause, found: readonly Detection[], gro
 
 function meanOrZero(values: readonly number[]): number {
   return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** Offset from b to a, shrunk by the sizes and divided by its unshrunk length; [0, 0] when the boxes are too close to tell. */
-function direction(a: Box, b: Box): [number, number] {
-  const x = axisOffset(a[0], a[2], b[0], b[2]);
-  const y = axisOffset(a[1], a[3], b[1], b[3]);
-  if (Math.abs(x.shrunk) < 1e-3 && Math.abs(y.shrunk) < 1e-3) return [0, 0];
-  const square = Math.fround(Math.fround(x.offset * x.offset) + Math.fround(y.offset * y.offset));
-  const length = Math.fround(Math.sqrt(square));
-  return [Math.fround(x.shrunk / length), Math.fround(y.shrunk / length)];
-}
-
-function axisOffset(a1: number, a2: number, b1: number, b2: number): { offset: number; shrunk: number } {
-  const centerA = Math.fround(Math.fround(Math.fround(a1) + Math.fround(a2)) / 2);
-  const centerB = Math.fround(Math.fround(Math.fround(b1) + Math.fround(b2)) / 2);
-  const sizeA = Math.abs(Math.fround(Math.fround(a2) - Math.fround(a1)));
-  const sizeB = Math.abs(Math.fround(Math.fround(b2) - Math.fround(b1)));
-  const offset = Math.fround(centerA - centerB);
-  const margin = Math.fround(POSITION_THRESHOLD * Math.fround(sizeA + sizeB));
-  return { offset, shrunk: Math.max(Math.fround(Math.abs(offset) - margin), 0) * Math.sign(offset) };
-}
-
-function suppress(sorted: readonly Detection[], maxOverlap: number): Detection[] {
-  if (maxOverlap >= 1) return [...sorted];
-  const kept: Detection[] = [];
-  for (const candidate of sorted) {
-    if (kept.every((object) => overlap(object.box, candidate.box) < maxOverlap)) kept.push(candidate);
-  }
-  return kept;
-}
-
-/** Intersection over union with the +1 pixel convention of the original. */
-function overlap(a: Box, b: Box): number {
-  const area = (box: Box): number => Math.max(box[2] - box[0] + 1, 0) * Math.max(box[3] - box[1] + 1, 0);
-  const intersection = area([Math.max(a[0], b[0]), Math.max(a[1], b[1]), Math.min(a[2], b[2]), Math.min(a[3], b[3])]);
-  const union = area(a) + area(b) - intersection;
-  return union > 0 ? intersection / union : 0;
 }

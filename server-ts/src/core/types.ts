@@ -126,9 +126,50 @@ export interface Detection {
   readonly color: string | null;
 }
 
+/**
+ * Which pixels belong to something, row by row: lengths of alternating runs, the first one outside. Of the whole picture, at
+ * the resolution of the detector's masks.
+ */
+export interface RunLengthMask {
+  readonly width: number;
+  readonly height: number;
+  /** Whole numbers with the sum width * height; only the first one may be 0. */
+  readonly runs: readonly number[];
+}
+
+/** A detection that counted, with its mask; null for detectors that find boxes only. */
+export interface SeenObject extends Detection {
+  readonly mask: RunLengthMask | null;
+}
+
+/** A GenEval clause that does not hold. */
+export interface ClauseFailure {
+  /** Rules by which it fails: those of the official script, or the strict ones of Flow-GRPO. */
+  readonly ruleSet: 'official' | 'strict';
+  readonly list: 'include' | 'exclude';
+  /** Place in that list of the prompt. */
+  readonly index: number;
+  readonly message: string;
+}
+
+/** What GenEval's verdict rests on. */
+export interface DetectionEvidence {
+  readonly kind: 'detections';
+  /** Objects that count: above the threshold, by class, best first. */
+  readonly detections: readonly SeenObject[];
+  /** Messages of the strict failures, else of the official ones; empty when the picture is right. */
+  readonly reason: string;
+  /** Official failures, then strict ones. */
+  readonly failures: readonly ClauseFailure[];
+  /** Fixed length; layout at `CLAUSE_VECTOR_LENGTH` in geneval-rules.ts. */
+  readonly clauseVector: readonly (number | null)[];
+  /** How colours were told: `clip` as GenEval does, or `lab`. */
+  readonly colorBackend: string;
+}
+
 /** What a scorer saw; stored beside the score. */
 export type Evidence =
-  | { readonly kind: 'detections'; readonly detections: readonly Detection[]; readonly reason: string }
+  | DetectionEvidence
   | {
       readonly kind: 'text';
       readonly text: string;
@@ -138,7 +179,7 @@ export type Evidence =
 
 /**
  * Outcome of one scorer for one rollout. `values` holds every number the scorer reports; for GenEval `score` (Flow-GRPO's
- * training score), `strict` and `correct`; for OCR `score` (the reward) and `strict` (1 when the reward is 1).
+ * training score), `clamped` (every term in 0..1), `strict` and `correct`; for OCR `score` (the reward) and `strict` (1 when the reward is 1).
  */
 export type Score =
   | {

@@ -1,4 +1,5 @@
-import { judgeGeneval, relationsOf } from '../core/geneval-rules.js';
+import { relationsOf } from '../core/box-relations.js';
+import { judgeGeneval } from '../core/geneval-rules.js';
 import { ocrReward } from '../core/ocr-reward.js';
 import type { Detection, PromptRecord } from '../core/types.js';
 import { clipTokenizer } from '../scoring/image-text/clip-tokenizer.js';

@@ -1,8 +1,8 @@
 import { StarError } from '../core/errors.js';
 import type { ScorerBundle } from './bundle/scorer-bundle.js';
-import { labColorClassifier } from './detection/color-classifier.js';
 import type { DetectorManifest } from './detection/detector-manifest.js';
 import { createGenevalScorer } from './detection/geneval-scorer.js';
+import { labColorClassifier } from './detection/lab-color-classifier.js';
 import { openOnnxDetector } from './detection/onnx-detector.js';
 import type { OcrManifest } from './ocr/ocr-manifest.js';
 import { openOcrScorer } from './ocr/ocr-scorer.js';
@@ -17,7 +17,11 @@ export async function loadScorer(bundle: ScorerBundle): Promise<Scorer> {
   if (isOcr(bundle)) return openOcrScorer(bundle);
   if (isDetector(bundle)) {
     const detector = await openOnnxDetector(bundle);
-    return createGenevalScorer(detector, labColorClassifier(bundle.manifest.colors), bundle.manifest.thresholds);
+    return createGenevalScorer(
+      detector,
+      labColorClassifier(bundle.manifest.colors.prototypes),
+      bundle.manifest.thresholds,
+    );
   }
   throw new StarError('SCORER_NOT_LOADABLE', `no scorer for bundles of kind ${bundle.manifest.kind}`);
 }

@@ -20,7 +20,7 @@ export const SCORER_KINDS: Readonly<Record<ScorerName, ScorerKind>> = {
   geneval: {
     bundleKind: 'detector',
     shippedBundle: 'scorers/tiny-world-detector',
-    values: ['score', 'strict', 'correct'],
+    values: ['score', 'clamped', 'strict', 'correct'],
     batchSize: 16,
   },
   ocr: { bundleKind: 'ocr', shippedBundle: 'scorers/ppocr-v4', values: ['score', 'strict'], batchSize: 8 },

@@ -55,7 +55,7 @@ test.each([
     /not-installed .* npm ci/,
   ],
   ['an unknown key', {}, (text: string) => `${text}extra: 1\n`, /extra/],
-  ['no layout of the input', {}, (text: string) => text.replace('NHWC', 'NCHW'), /NHWC/],
+  ['an unknown layout of the input', {}, (text: string) => text.replace('NHWC', 'HWC'), /NHWC/],
 ])('refuses %s', async (_, fixture, change, message) => {
   await writeDetectorBundle(folder, fixture);
   await rewriteManifest(change);

@@ -3,7 +3,7 @@ import type { GenevalThresholds } from '../../core/geneval-rules.js';
 import type { PromptRecord } from '../../core/types.js';
 import type { ColorClassifier } from './color-classifier.js';
 import { createGenevalScorer } from './geneval-scorer.js';
-import type { ObjectDetector, RawDetection } from './onnx-detector.js';
+import type { ObjectDetector, RawDetection } from './object-detector.js';
 
 const THRESHOLDS: GenevalThresholds = { threshold: 0.3, countingThreshold: 0.3, maxObjects: 16, maxOverlap: 1 };
 const image = { width: 2, height: 2, data: new Uint8Array(12) };
@@ -25,10 +25,11 @@ test('names the colours of the classes whose colour is asked for, and of no othe
   let asked = 0;
   const red: ColorClassifier = {
     backend: 'always red',
-    classify: () => {
-      asked += 1;
-      return 'red';
+    classify: async (objects) => {
+      asked += objects.length;
+      return objects.map(() => 'red');
     },
+    close: async () => undefined,
   };
   const scorer = createGenevalScorer(detector, red, THRESHOLDS);
   const [colored, plain] = await Promise.all([

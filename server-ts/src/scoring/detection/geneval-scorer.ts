@@ -1,14 +1,21 @@
 import { type GenevalThresholds, judgeGeneval, selectObjects } from '../../core/geneval-rules.js';
-import type { Detection, PromptRecord } from '../../core/types.js';
-import type { RgbImage } from '../image/rgb-image.js';
+import { encodeMask } from '../../core/run-length-mask.js';
+import type { DetectionEvidence, SeenObject } from '../../core/types.js';
 import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
-import type { ColorClassifier } from './color-classifier.js';
-import type { ObjectDetector, RawDetection } from './onnx-detector.js';
+import type { ColorClassifier, ObjectView } from './color-classifier.js';
+import type { ObjectDetector, RawDetection } from './object-detector.js';
+
+/** A picture with the objects that count, in the detector's order, on which ties depend. */
+interface Reading {
+  readonly input: ScorerInput;
+  readonly objects: readonly RawDetection[];
+}
 
 /**
  * GenEval over any detector: detect, name the colours of the objects that count, apply the rules.
  *
- * Reports `score` (Flow-GRPO's training score, at most 1), `strict` and `correct` (0 or 1).
+ * Reports `score` (Flow-GRPO's training score, at most 1), `clamped` (the same with every term in 0..1), `strict` and
+ * `correct` (0 or 1).
  */
 export function createGenevalScorer(
   detector: ObjectDetector,
@@ -18,18 +25,27 @@ export function createGenevalScorer(
   return {
     async score(inputs) {
       const detected = await detector.detect(inputs.map(({ image }) => image));
-      return inputs.map((input, index) => judge(input, detected[index] ?? [], colors, thresholds));
+      const readings = inputs.map((input, index) => read(input, detected[index] ?? [], thresholds));
+      const named = await nameColors(
+        readings.filter((reading) => 'objects' in reading),
+        colors,
+      );
+      return readings.map((reading) =>
+        'objects' in reading ? judge(reading, named, thresholds, colors.backend) : reading,
+      );
     },
-    close: () => detector.close(),
+    async close() {
+      await Promise.all([detector.close(), colors.close()]);
+    },
   };
 }
 
-function judge(
-  { prompt, image }: ScorerInput,
+function read(
+  input: ScorerInput,
   raw: readonly RawDetection[],
-  colors: ColorClassifier,
   thresholds: GenevalThresholds,
-): ScorerOutcome {
+): Reading | ScorerOutcome {
+  const { prompt } = input;
   if (prompt.include.length + prompt.exclude.length === 0) {
     return failedOutcome('PROMPT_INVALID', `prompt "${prompt.prompt}" has no GenEval clauses (include or exclude)`);
   }
@@ -38,34 +54,50 @@ function judge(
     const numbers = `score ${wrong.score}, box [${wrong.box.join(', ')}]`;
     return failedOutcome('SCORE_NOT_FINITE', `the detector gave a ${wrong.className} with ${numbers}`);
   }
-  const detections = nameColors(image, raw, prompt, colors, thresholds);
-  const result = judgeGeneval(detections, prompt, thresholds);
-  const evidence = {
-    kind: 'detections',
-    detections: [...selectObjects(detections, prompt.tag, thresholds).values()].flat(),
-    reason: result.strict.reason || result.correct.reason,
-  } as const;
-  const { strict, correct, score } = result;
-  return { kind: 'value', values: { score, strict: Number(strict.passed), correct: Number(correct.passed) }, evidence };
+  const kept = new Set([...selectObjects(raw, prompt.tag, thresholds).values()].flat());
+  return { input, objects: raw.filter((object) => kept.has(object)) };
 }
 
 /**
- * Objects that count, in the detector's order (on which ties depend), with their colours where a clause asks for the colour of
- * their class: naming colours may cost more than finding objects.
+ * Names colours where a clause asks for the colour of the object's class, and of no others: that may cost more than finding
+ * the objects. All pictures of the batch go together.
  */
-function nameColors(
-  image: RgbImage,
-  raw: readonly RawDetection[],
-  prompt: PromptRecord,
+async function nameColors(
+  readings: readonly Reading[],
   colors: ColorClassifier,
-  thresholds: GenevalThresholds,
-): Detection[] {
-  const plain = raw.map(({ className, score, box }): Detection => ({ className, score, box, color: null }));
-  const kept = new Set([...selectObjects(plain, prompt.tag, thresholds).values()].flat());
-  const asked = new Set(prompt.include.flatMap((clause) => (clause.color === undefined ? [] : [clause.class])));
-  return plain.flatMap((detection, index) => {
-    if (!kept.has(detection)) return [];
-    if (!asked.has(detection.className)) return [detection];
-    return [{ ...detection, color: colors.classify(image, detection.box, raw[index]?.mask ?? null) }];
+): Promise<ReadonlyMap<RawDetection, string | null>> {
+  const asked = readings.flatMap(({ input: { prompt, image }, objects }) => {
+    const classes = new Set(prompt.include.flatMap((clause) => (clause.color === undefined ? [] : [clause.class])));
+    return objects.filter(({ className }) => classes.has(className)).map((object) => ({ object, image }));
   });
+  const names = await colors.classify(asked.map(({ object, image }): ObjectView => ({ ...object, image })));
+  return new Map(asked.map(({ object }, index) => [object, names[index] ?? null]));
+}
+
+function judge(
+  { input: { prompt }, objects }: Reading,
+  colors: ReadonlyMap<RawDetection, string | null>,
+  thresholds: GenevalThresholds,
+  colorBackend: string,
+): ScorerOutcome {
+  const seen = objects.map(
+    (object): SeenObject => ({
+      className: object.className,
+      score: object.score,
+      box: object.box,
+      color: colors.get(object) ?? null,
+      mask: object.mask && encodeMask(object.mask),
+    }),
+  );
+  const { correct, strict, score, clampedScore, clauseVector } = judgeGeneval(seen, prompt, thresholds);
+  const evidence: DetectionEvidence = {
+    kind: 'detections',
+    detections: [...selectObjects(seen, prompt.tag, thresholds).values()].flat(),
+    reason: strict.reason || correct.reason,
+    failures: [...correct.failures, ...strict.failures],
+    clauseVector,
+    colorBackend,
+  };
+  const values = { score, clamped: clampedScore, strict: Number(strict.passed), correct: Number(correct.passed) };
+  return { kind: 'value', values, evidence };
 }

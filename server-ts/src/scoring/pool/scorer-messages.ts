@@ -1,5 +1,13 @@
 import { ERROR_REASONS, type ErrorReason, StarError } from '../../core/errors.js';
-import type { Detection, Evidence, PromptRecord, Relation, ScoreFailure } from '../../core/types.js';
+import type {
+  ClauseFailure,
+  Detection,
+  DetectionEvidence,
+  Evidence,
+  PromptRecord,
+  Relation,
+  ScoreFailure,
+} from '../../core/types.js';
 import { ErrorReason as WireReason } from '../../gen/star/v1/error_reason.js';
 import type * as wire from '../../gen/star/v1/scorer.js';
 import { ScorerReply, ScorerRequest } from '../../gen/star/v1/scorer.js';
@@ -166,13 +174,7 @@ function evidenceToWire(evidence: Evidence): wire.ScoreValue['evidence'] {
     const lines = evidence.lines.map((line) => ({ ...line, box: boxToWire(line.box) }));
     return { $case: 'text', value: { text: evidence.text, lines } };
   }
-  const objects = evidence.detections.map((found) => ({
-    className: found.className,
-    score: found.score,
-    box: boxToWire(found.box),
-    color: found.color ?? undefined,
-  }));
-  return { $case: 'detections', value: { objects, reason: evidence.reason } };
+  return { $case: 'detections', value: detectionsToWire(evidence) };
 }
 
 function evidenceFromWire(evidence: wire.ScoreValue['evidence']): Evidence {
@@ -181,13 +183,47 @@ function evidenceFromWire(evidence: wire.ScoreValue['evidence']): Evidence {
     const lines = evidence.value.lines.map((line) => ({ ...line, box: boxFromWire(line.box) }));
     return { kind: 'text', text: evidence.value.text, lines };
   }
-  const detections = evidence.value.objects.map((found) => ({
-    className: found.className,
-    score: found.score,
-    box: boxFromWire(found.box),
-    color: found.color ?? null,
-  }));
-  return { kind: 'detections', detections, reason: evidence.value.reason };
+  return detectionsFromWire(evidence.value);
+}
+
+function detectionsToWire(evidence: DetectionEvidence): wire.DetectionEvidence {
+  return {
+    objects: evidence.detections.map((found) => ({
+      className: found.className,
+      score: found.score,
+      box: boxToWire(found.box),
+      color: found.color ?? undefined,
+      mask: found.mask === null ? undefined : { ...found.mask, runs: [...found.mask.runs] },
+    })),
+    reason: evidence.reason,
+    failures: [...evidence.failures],
+    clauseVector: evidence.clauseVector.map((value) => value ?? Number.NaN),
+    colorBackend: evidence.colorBackend,
+  };
+}
+
+function detectionsFromWire(evidence: wire.DetectionEvidence): DetectionEvidence {
+  return {
+    kind: 'detections',
+    detections: evidence.objects.map((found) => ({
+      className: found.className,
+      score: found.score,
+      box: boxFromWire(found.box),
+      color: found.color ?? null,
+      mask: found.mask ?? null,
+    })),
+    reason: evidence.reason,
+    failures: evidence.failures.map(clauseFailureFromWire),
+    clauseVector: evidence.clauseVector.map((value) => (Number.isNaN(value) ? null : value)),
+    colorBackend: evidence.colorBackend,
+  };
+}
+
+function clauseFailureFromWire({ ruleSet, list, index, message }: wire.ClauseFailure): ClauseFailure {
+  if ((ruleSet === 'official' || ruleSet === 'strict') && (list === 'include' || list === 'exclude')) {
+    return { ruleSet, list, index, message };
+  }
+  throw new StarError('INTERNAL', `unknown rule set "${ruleSet}" or list "${list}" from a scorer process`);
 }
 
 function boxToWire([left, top, right, bottom]: Box): wire.PixelBox {

@@ -93,11 +93,22 @@ test('scores in the order of the requests, with evidence and lineage', async () 
   const { bundleHash } = await loadScorerBundle(join(folder, 'good'));
   expect(scores[0]).toEqual({
     kind: 'value',
-    values: { score: 1, strict: 1, correct: 1 },
+    values: { score: 1, clamped: 1, strict: 1, correct: 1 },
     evidence: {
       kind: 'detections',
-      detections: [{ className: 'circle', score: found[0], box: [0, 0, 32, 64], color: 'red' }],
+      detections: [
+        {
+          className: 'circle',
+          score: found[0],
+          box: [0, 0, 32, 64],
+          color: 'red',
+          mask: { width: 64, height: 64, runs: [0, 4096] },
+        },
+      ],
       reason: '',
+      failures: [],
+      clauseVector: [1, 1, ...Array.from({ length: 11 }, () => null)],
+      colorBackend: 'lab',
     },
     lineage: { scorer: 'test 1', bundleHash, runtime: expect.stringMatching(/^onnxruntime-node \d/) },
   });

@@ -198,6 +198,24 @@ export interface DetectionEvidence {
   objects: DetectedObject[];
   /** What is wrong with the picture; empty when it is right. */
   reason: string;
+  /** Clauses that do not hold: official rules, then strict ones. */
+  failures: ClauseFailure[];
+  /** Count, colour and position of include clauses 0 to 3, then exclude clauses: 0..1 each, NaN where nothing is asked for. */
+  clauseVector: number[];
+  /** How colours were told: "clip" or "lab". */
+  colorBackend: string;
+}
+
+/** A GenEval clause that does not hold. */
+export interface ClauseFailure {
+  /** "official" or "strict". */
+  ruleSet: string;
+  /** "include" or "exclude". */
+  list: string;
+  /** Place in that list. */
+  index: number;
+  /** Expected and found. */
+  message: string;
 }
 
 /** One object. */
@@ -211,7 +229,21 @@ export interface DetectedObject {
     | PixelBox
     | undefined;
   /** Colour; absent when the classifier could not tell. */
-  color?: string | undefined;
+  color?:
+    | string
+    | undefined;
+  /** Its pixels; absent for a detector that finds boxes only. */
+  mask?: RunLengthMask | undefined;
+}
+
+/** Pixels of an object, row by row, as lengths of alternating runs; the first run is outside. */
+export interface RunLengthMask {
+  /** Columns. */
+  width: number;
+  /** Rows. */
+  height: number;
+  /** Lengths; their sum is width * height. */
+  runs: number[];
 }
 
 /** Text that was read. */
@@ -1987,7 +2019,7 @@ export const PixelBox: MessageFns<PixelBox> = {
 };
 
 function createBaseDetectionEvidence(): DetectionEvidence {
-  return { objects: [], reason: "" };
+  return { objects: [], reason: "", failures: [], clauseVector: [], colorBackend: "" };
 }
 
 export const DetectionEvidence: MessageFns<DetectionEvidence> = {
@@ -1997,6 +2029,19 @@ export const DetectionEvidence: MessageFns<DetectionEvidence> = {
     }
     if (message.reason !== "") {
       writer.uint32(18).string(message.reason);
+    }
+    for (const v of message.failures) {
+      ClauseFailure.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.clauseVector.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.clauseVector) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.colorBackend !== "") {
+      writer.uint32(42).string(message.colorBackend);
     }
     return writer;
   },
@@ -2030,6 +2075,40 @@ export const DetectionEvidence: MessageFns<DetectionEvidence> = {
             message.reason = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failures.push(ClauseFailure.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag === 33) {
+              message.clauseVector.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.clauseVector.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.colorBackend = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2048,6 +2127,19 @@ export const DetectionEvidence: MessageFns<DetectionEvidence> = {
         ? object.objects.map((e: any) => DetectedObject.fromJSON(e))
         : [],
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      failures: globalThis.Array.isArray(object?.failures)
+        ? object.failures.map((e: any) => ClauseFailure.fromJSON(e))
+        : [],
+      clauseVector: globalThis.Array.isArray(object?.clauseVector)
+        ? object.clauseVector.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.clause_vector)
+        ? object.clause_vector.map((e: any) => globalThis.Number(e))
+        : [],
+      colorBackend: isSet(object.colorBackend)
+        ? globalThis.String(object.colorBackend)
+        : isSet(object.color_backend)
+        ? globalThis.String(object.color_backend)
+        : "",
     };
   },
 
@@ -2059,6 +2151,15 @@ export const DetectionEvidence: MessageFns<DetectionEvidence> = {
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.failures?.length) {
+      obj.failures = message.failures.map((e) => ClauseFailure.toJSON(e));
+    }
+    if (message.clauseVector?.length) {
+      obj.clauseVector = message.clauseVector.map((e) => floatToJson(e));
+    }
+    if (message.colorBackend !== "") {
+      obj.colorBackend = message.colorBackend;
+    }
     return obj;
   },
 
@@ -2069,12 +2170,136 @@ export const DetectionEvidence: MessageFns<DetectionEvidence> = {
     const message = createBaseDetectionEvidence();
     message.objects = object.objects?.map((e) => DetectedObject.fromPartial(e)) || [];
     message.reason = object.reason ?? "";
+    message.failures = object.failures?.map((e) => ClauseFailure.fromPartial(e)) || [];
+    message.clauseVector = object.clauseVector?.map((e) => e) || [];
+    message.colorBackend = object.colorBackend ?? "";
+    return message;
+  },
+};
+
+function createBaseClauseFailure(): ClauseFailure {
+  return { ruleSet: "", list: "", index: 0, message: "" };
+}
+
+export const ClauseFailure: MessageFns<ClauseFailure> = {
+  encode(message: ClauseFailure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ruleSet !== "") {
+      writer.uint32(10).string(message.ruleSet);
+    }
+    if (message.list !== "") {
+      writer.uint32(18).string(message.list);
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).int32(message.index);
+    }
+    if (message.message !== "") {
+      writer.uint32(34).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClauseFailure {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClauseFailure();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ruleSet = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.list = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClauseFailure {
+    return {
+      ruleSet: isSet(object.ruleSet)
+        ? globalThis.String(object.ruleSet)
+        : isSet(object.rule_set)
+        ? globalThis.String(object.rule_set)
+        : "",
+      list: isSet(object.list) ? globalThis.String(object.list) : "",
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: ClauseFailure): unknown {
+    const obj: any = {};
+    if (message.ruleSet !== "") {
+      obj.ruleSet = message.ruleSet;
+    }
+    if (message.list !== "") {
+      obj.list = message.list;
+    }
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ClauseFailure>, I>>(base?: I): ClauseFailure {
+    return ClauseFailure.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClauseFailure>, I>>(object: I): ClauseFailure {
+    const message = createBaseClauseFailure();
+    message.ruleSet = object.ruleSet ?? "";
+    message.list = object.list ?? "";
+    message.index = object.index ?? 0;
+    message.message = object.message ?? "";
     return message;
   },
 };
 
 function createBaseDetectedObject(): DetectedObject {
-  return { className: "", score: 0, box: undefined, color: undefined };
+  return { className: "", score: 0, box: undefined, color: undefined, mask: undefined };
 }
 
 export const DetectedObject: MessageFns<DetectedObject> = {
@@ -2090,6 +2315,9 @@ export const DetectedObject: MessageFns<DetectedObject> = {
     }
     if (message.color !== undefined) {
       writer.uint32(34).string(message.color);
+    }
+    if (message.mask !== undefined) {
+      RunLengthMask.encode(message.mask, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2139,6 +2367,14 @@ export const DetectedObject: MessageFns<DetectedObject> = {
             message.color = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mask = RunLengthMask.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2161,6 +2397,7 @@ export const DetectedObject: MessageFns<DetectedObject> = {
       score: isSet(object.score) ? globalThis.Number(object.score) : 0,
       box: isSet(object.box) ? PixelBox.fromJSON(object.box) : undefined,
       color: isSet(object.color) ? globalThis.String(object.color) : undefined,
+      mask: isSet(object.mask) ? RunLengthMask.fromJSON(object.mask) : undefined,
     };
   },
 
@@ -2178,6 +2415,9 @@ export const DetectedObject: MessageFns<DetectedObject> = {
     if (message.color !== undefined) {
       obj.color = message.color;
     }
+    if (message.mask !== undefined) {
+      obj.mask = RunLengthMask.toJSON(message.mask);
+    }
     return obj;
   },
 
@@ -2190,6 +2430,124 @@ export const DetectedObject: MessageFns<DetectedObject> = {
     message.score = object.score ?? 0;
     message.box = (object.box !== undefined && object.box !== null) ? PixelBox.fromPartial(object.box) : undefined;
     message.color = object.color ?? undefined;
+    message.mask = (object.mask !== undefined && object.mask !== null)
+      ? RunLengthMask.fromPartial(object.mask)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRunLengthMask(): RunLengthMask {
+  return { width: 0, height: 0, runs: [] };
+}
+
+export const RunLengthMask: MessageFns<RunLengthMask> = {
+  encode(message: RunLengthMask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.width !== 0) {
+      writer.uint32(8).int32(message.width);
+    }
+    if (message.height !== 0) {
+      writer.uint32(16).int32(message.height);
+    }
+    if (message.runs.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.runs) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunLengthMask {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunLengthMask();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.width = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.height = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.runs.push(reader.int32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.runs.push(reader.int32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunLengthMask {
+    return {
+      width: isSet(object.width) ? globalThis.Number(object.width) : 0,
+      height: isSet(object.height) ? globalThis.Number(object.height) : 0,
+      runs: globalThis.Array.isArray(object?.runs) ? object.runs.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: RunLengthMask): unknown {
+    const obj: any = {};
+    if (message.width !== 0) {
+      obj.width = Math.round(message.width);
+    }
+    if (message.height !== 0) {
+      obj.height = Math.round(message.height);
+    }
+    if (message.runs?.length) {
+      obj.runs = message.runs.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunLengthMask>, I>>(base?: I): RunLengthMask {
+    return RunLengthMask.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunLengthMask>, I>>(object: I): RunLengthMask {
+    const message = createBaseRunLengthMask();
+    message.width = object.width ?? 0;
+    message.height = object.height ?? 0;
+    message.runs = object.runs?.map((e) => e) || [];
     return message;
   },
 };

@@ -163,24 +163,54 @@ class PixelBox(_message.Message):
     def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
 
 class DetectionEvidence(_message.Message):
-    __slots__ = ("objects", "reason")
+    __slots__ = ("objects", "reason", "failures", "clause_vector", "color_backend")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    CLAUSE_VECTOR_FIELD_NUMBER: _ClassVar[int]
+    COLOR_BACKEND_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[DetectedObject]
     reason: str
-    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+    failures: _containers.RepeatedCompositeFieldContainer[ClauseFailure]
+    clause_vector: _containers.RepeatedScalarFieldContainer[float]
+    color_backend: str
+    def __init__(self, objects: _Optional[_Iterable[_Union[DetectedObject, _Mapping]]] = ..., reason: _Optional[str] = ..., failures: _Optional[_Iterable[_Union[ClauseFailure, _Mapping]]] = ..., clause_vector: _Optional[_Iterable[float]] = ..., color_backend: _Optional[str] = ...) -> None: ...
+
+class ClauseFailure(_message.Message):
+    __slots__ = ("rule_set", "list", "index", "message")
+    RULE_SET_FIELD_NUMBER: _ClassVar[int]
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    rule_set: str
+    list: str
+    index: int
+    message: str
+    def __init__(self, rule_set: _Optional[str] = ..., list: _Optional[str] = ..., index: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class DetectedObject(_message.Message):
-    __slots__ = ("class_name", "score", "box", "color")
+    __slots__ = ("class_name", "score", "box", "color", "mask")
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     COLOR_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     class_name: str
     score: float
     box: PixelBox
     color: str
-    def __init__(self, class_name: _Optional[str] = ..., score: _Optional[float] = ..., box: _Optional[_Union[PixelBox, _Mapping]] = ..., color: _Optional[str] = ...) -> None: ...
+    mask: RunLengthMask
+    def __init__(self, class_name: _Optional[str] = ..., score: _Optional[float] = ..., box: _Optional[_Union[PixelBox, _Mapping]] = ..., color: _Optional[str] = ..., mask: _Optional[_Union[RunLengthMask, _Mapping]] = ...) -> None: ...
+
+class RunLengthMask(_message.Message):
+    __slots__ = ("width", "height", "runs")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    runs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TextEvidence(_message.Message):
     __slots__ = ("text", "lines")

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { labColorClassifier, rgbToLab } from './color-classifier.js';
+import { labColorClassifier, rgbToLab } from './lab-color-classifier.js';
+import type { ObjectMask, PixelBox } from './object-detector.js';
 
 const classifier = labColorClassifier([
   { name: 'red', rgb: [220, 30, 35] },
@@ -40,18 +41,20 @@ test('converts reference colours to CIE L*a*b*', () => {
   }
 });
 
-test('looks at the box only', () => {
-  expect(classifier.classify(image, [0, 0, 2, 4], null)).toBe('red');
-  expect(classifier.classify(image, [2, 0, 4, 4], null)).toBe('blue');
+const colorOf = async (box: PixelBox, mask: ObjectMask | null = null): Promise<string | null | undefined> =>
+  (await classifier.classify([{ image, className: 'any', box, mask }]))[0];
+
+test('looks at the box only', async () => {
+  expect(await colorOf([0, 0, 2, 4])).toBe('red');
+  expect(await colorOf([2, 0, 4, 4])).toBe('blue');
 });
 
-test('looks at the masked pixels only, at any resolution of the mask', () => {
-  const rightHalf = { width: 2, height: 1, data: Float32Array.of(0.2, 0.9) };
-  expect(classifier.classify(image, [0, 0, 4, 4], rightHalf)).toBe('blue');
+test('looks at the masked pixels only, at any resolution of the mask', async () => {
+  expect(await colorOf([0, 0, 4, 4], { width: 2, height: 1, data: Float32Array.of(0.2, 0.9) })).toBe('blue');
 });
 
-test('has no colour for an object without pixels', () => {
-  expect(classifier.classify(image, [1, 1, 1, 3], null)).toBeNull();
-  expect(classifier.classify(image, [10, 10, 12, 12], null)).toBeNull();
-  expect(classifier.classify(image, [0, 0, 4, 4], { width: 1, height: 1, data: Float32Array.of(0.5) })).toBeNull();
+test('has no colour for an object without pixels', async () => {
+  expect(await colorOf([1, 1, 1, 3])).toBeNull();
+  expect(await colorOf([10, 10, 12, 12])).toBeNull();
+  expect(await colorOf([0, 0, 4, 4], { width: 1, height: 1, data: Float32Array.of(0.5) })).toBeNull();
 });
