@@ -1,4 +1,4 @@
-"""Writes allocation_map.json, advantages.json and schedules.json: what the control plane's arithmetic must reproduce.
+"""Writes what the control plane's arithmetic must reproduce: allocation maps, advantages and schedules.
 
 An independent float64 reference in numpy, written from docs/method.md and not from the product's code: smoothing is a
 product of dense matrices, percentiles and entropy are numpy's, the projection works on whole arrays.
@@ -205,6 +205,61 @@ def advantage_cases() -> list[dict]:
     return cases
 
 
+def standardized(rows: np.ndarray, prompts: np.ndarray, weights: np.ndarray, global_std: bool) -> np.ndarray:
+    """Equations 4 to 6 of arXiv 2601.05242 with weights; NaN in a whole row: no reward; elsewhere: abstained."""
+    valid = ~np.isnan(rows).all(axis=1)
+    total = np.where(valid, 0.0, np.nan)
+    for component, weight in zip(rows.T, weights, strict=True):
+        for prompt in set(prompts):
+            member = (prompts == prompt) & ~np.isnan(component)
+            if member.sum() > 1:
+                values = component[member]
+                deviation = np.nanstd(component) if global_std else values.std()
+                total[member] += weight * (values - values.mean()) / (deviation + 1e-4)
+    alone = [valid[prompts == prompt].sum() < 2 for prompt in prompts]
+    total[alone] = np.nan
+    return (total - np.nanmean(total)) / (np.nanstd(total) + 1e-4)
+
+
+def standardized_advantage_cases() -> list[dict]:
+    """Advantages of several components, standardised one by one. NaN is written as null."""
+    rng = np.random.default_rng(11)
+    nan = np.nan
+    inputs = {
+        "wide and narrow component": (["a"] * 6 + ["b"] * 6, [1, 1], rng.random((12, 2)) * [26, 1]),
+        "same sum in different ways": (["a"] * 4, [1, 1], np.array([[0, 2.0], [1, 1], [2, 0], [0, 1]])),
+        "weights and a monitor": (["a", "b"] * 5, [0.25, -2, 0], rng.random((10, 3))),
+        "one component is constant": (["a"] * 4, [1, 3], np.array([[0.1, 0], [0.1, 1], [0.1, 1], [0.1, 0.25]])),
+        "missing rewards, one group alone": (
+            ["a"] * 4 + ["b"] * 3,
+            [1, 0.5],
+            np.array([[1, 0.2], [nan, nan], [0, 0.9], [0.5, 0.1], [nan, nan], [nan, nan], [1, 0.3]]),
+        ),
+        "a component abstains for a prompt": (
+            ["a"] * 3 + ["b"] * 3,
+            [1, 1],
+            np.array([[0, nan], [1, nan], [0.5, nan], [0, 3.0], [1, 9], [1, 5]]),
+        ),
+    }
+    return [
+        {
+            "name": name,
+            "global_std": global_std,
+            "prompts": prompts,
+            "weights": weights,
+            "components": nulls(rows),
+            "advantages": nulls(standardized(rows, np.array(prompts), np.array(weights), global_std)),
+        }
+        for global_std in (False, True)
+        for name, (prompts, weights, rows) in inputs.items()
+    ]
+
+
+def nulls(values: np.ndarray) -> list:
+    """A list with null for NaN."""
+    return np.where(np.isnan(values), None, values).tolist()
+
+
 def schedule_cases() -> list[dict]:
     """Noise levels; the two published lists of diffusers are typed in the product's tests."""
     cases = []
@@ -235,6 +290,7 @@ def main() -> int:
     makers = {
         "allocation_map": allocation_cases,
         "advantages": advantage_cases,
+        "standardized_advantages": standardized_advantage_cases,
         "schedules": schedule_cases,
     }
     stale = []

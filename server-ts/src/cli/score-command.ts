@@ -89,6 +89,7 @@ function parseInclude(text: string): unknown {
 function scoreText(score: Score | undefined): string {
   if (score === undefined) return 'no score';
   if (score.kind === 'failed') return `no score: ${score.failure.reason}: ${score.failure.message}`;
+  if (score.kind === 'abstained') return `no score: the scorer abstained: ${score.message}`;
   const values = Object.entries(score.values).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`);
   const seen =
     score.evidence.kind === 'detections'

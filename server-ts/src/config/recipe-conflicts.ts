@@ -1,4 +1,5 @@
 import type { Recipe } from './recipe.js';
+import { componentConflicts, monitorConflicts } from './reward-conflicts.js';
 
 /** Fields that do not fit together. */
 export interface RecipeConflict {
@@ -14,6 +15,8 @@ export function recipeConflicts(recipe: Recipe): RecipeConflict[] {
     ...windowConflicts(recipe),
     ...objectiveConflicts(recipe),
     ...rewardConflicts(recipe),
+    ...componentConflicts(recipe),
+    ...monitorConflicts(recipe),
     ...batchConflicts(recipe),
     ...allocationConflicts(recipe),
     ...tagConflicts(recipe),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { gate, monitor, quorum, transform } from './reward-recipe.js';
 
 /**
  * Recipe of a run: one YAML file. Unknown keys are refused (`read-recipe.ts` adds the nearest valid name). Defaults are
@@ -82,7 +83,13 @@ const rewardComponent = z.strictObject({
     .default(null)
     .describe('folder of the scorer bundle; null: the one shipped for this scorer'),
   value: z.string().default('score').describe('which reported value is the reward, for example score or strict'),
-  weight: z.number().default(1).describe('weight in the sum'),
+  weight: z.number().default(1).describe('weight in the sum; 0: monitor only, scored and logged'),
+  transform: transform.nullable().default(null).describe('applied to the reported value; null: as reported'),
+  gate: gate.nullable().default(null).describe('counts only where another component passes; null: always'),
+  heldOut: z
+    .boolean()
+    .default(false)
+    .describe('scored and logged, but nothing of the run may depend on it: no weight, gate, hold or stop'),
 });
 
 const reward = z.strictObject({
@@ -90,6 +97,12 @@ const reward = z.strictObject({
     .array(rewardComponent)
     .min(1)
     .describe('the reward is the weighted sum; one missing component makes it missing'),
+  combination: z
+    .enum(['weighted_sum', 'standardized'])
+    .default('weighted_sum')
+    .describe('advantages of the weighted sum, or of every component by itself, then summed by weight (GDPO)'),
+  quorum: quorum.default(quorum.parse({})),
+  monitors: z.array(monitor).default([]).describe('signs that a component is not to be trusted any more'),
   strictValue: z
     .string()
     .default('strict')

@@ -49,6 +49,7 @@ const TABLE: Readonly<Record<ErrorReason, ErrorStatus>> = {
   WORKER_LOST: status(GRPC_CODE.UNAVAILABLE, 503, true),
   ARGUMENT_INVALID: status(GRPC_CODE.INVALID_ARGUMENT, 400, false),
   SCORER_UNAVAILABLE: status(GRPC_CODE.UNAVAILABLE, 503, true),
+  REWARD_NOT_TRUSTED: status(GRPC_CODE.FAILED_PRECONDITION, 422, false),
 };
 
 /** The one table from a reason to gRPC code, HTTP status and retry-or-not. */

@@ -25,6 +25,7 @@ export const ERROR_REASONS = [
   'WORKER_LOST',
   'ARGUMENT_INVALID',
   'SCORER_UNAVAILABLE',
+  'REWARD_NOT_TRUSTED',
 ] as const;
 
 export type ErrorReason = (typeof ERROR_REASONS)[number];

@@ -1,11 +1,14 @@
 import type { GroupAdvantages } from './advantages.js';
 import { type AllocationStatistics, FALLBACK_REASONS } from './allocation-map.js';
+import { type ComponentGroups, componentMetrics, distribution, mean } from './component-metrics.js';
 import type { Reward } from './types.js';
 
 /** What one iteration leaves behind on the control plane's side. */
 export interface IterationOutcome {
   /** Per group, per rollout. */
   readonly rewards: readonly (readonly Reward[])[];
+  /** Per group, per rollout: what every component says. */
+  readonly components: ComponentGroups;
   /** Per group, same order. */
   readonly advantages: readonly GroupAdvantages[];
   /** Per allocation map (rollout and step); empty without allocation. */
@@ -20,41 +23,24 @@ export interface IterationOutcome {
 export function iterationMetrics(outcome: IterationOutcome): Record<string, number> {
   return {
     ...rewardMetrics(outcome.rewards.flat()),
+    ...componentMetrics(outcome.components),
     ...groupMetrics(outcome.advantages),
     ...allocationMetrics(outcome.allocation),
   };
 }
 
-/** Mean, spread and range of rewards and their components, and missing rewards by reason. */
+/** Mean, spread and range of rewards, abstentions, and missing rewards by reason. */
 export function rewardMetrics(rewards: readonly Reward[]): Record<string, number> {
-  const metrics: Record<string, number> = { reward_count: 0, reward_missing_count: 0 };
-  const values: number[] = [];
-  const components = new Map<string, number[]>();
-  for (const reward of rewards) {
-    if (reward.kind === 'missing') {
-      metrics.reward_missing_count = (metrics.reward_missing_count ?? 0) + 1;
-      const name = `reward_missing_${reward.failure.reason.toLowerCase()}_count`;
-      metrics[name] = (metrics[name] ?? 0) + 1;
-      continue;
-    }
-    values.push(reward.reward);
-    for (const [name, value] of Object.entries(reward.components)) {
-      const list = components.get(name) ?? [];
-      list.push(value);
-      components.set(name, list);
-    }
+  const values = rewards.flatMap((reward) => (reward.kind === 'value' ? [reward.reward] : []));
+  const failures = rewards.flatMap((reward) => (reward.kind === 'missing' ? [reward.failure] : []));
+  const abstained = rewards.length - values.length - failures.length;
+  const metrics: Record<string, number> = { reward_count: values.length, reward_missing_count: failures.length };
+  if (abstained > 0) metrics.reward_abstained_count = abstained;
+  for (const { reason } of failures) {
+    const name = `reward_missing_${reason.toLowerCase()}_count`;
+    metrics[name] = (metrics[name] ?? 0) + 1;
   }
-  metrics.reward_count = values.length;
-  for (const [name, list] of components) metrics[`reward_${name}_mean`] = mean(list);
-  if (values.length === 0) return metrics;
-  const center = mean(values);
-  return {
-    ...metrics,
-    reward_mean: center,
-    reward_std: Math.sqrt(mean(values.map((value) => (value - center) ** 2))),
-    reward_min: Math.min(...values),
-    reward_max: Math.max(...values),
-  };
+  return { ...metrics, ...distribution('reward', values) };
 }
 
 function groupMetrics(groups: readonly GroupAdvantages[]): Record<string, number> {
@@ -86,8 +72,4 @@ function allocationMetrics(maps: readonly AllocationStatistics[]): Record<string
     if (count > 0) metrics[`allocation_fallback_${reason}_count`] = count;
   }
   return metrics;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -4,7 +4,8 @@ import { lossMask } from './loss-mask.js';
 import { iterationMetrics } from './metric-reduction.js';
 import { ocrReward } from './ocr-reward.js';
 import { pairedDifference } from './paired-difference.js';
-import { combineReward } from './rewards.js';
+import type { ComponentOutcome } from './reward-components.js';
+import { combineReward, groupRewards } from './rewards.js';
 import { tensor } from './tensor.js';
 import type { Reward, Score } from './types.js';
 
@@ -15,6 +16,11 @@ const value = (values: Record<string, number>): Score => ({
   lineage: { scorer: 's', bundleHash: 'h', runtime: 'r' },
 });
 const failed: Score = { kind: 'failed', failure: { reason: 'SCORER_TIMEOUT', message: 'late' } };
+const abstained: Score = {
+  kind: 'abstained',
+  message: 'asks for no text',
+  lineage: { scorer: 's', bundleHash: 'h', runtime: 'r' },
+};
 const terms = [
   { name: 'a', value: 'score', weight: 1 },
   { name: 'b', value: 'strict', weight: 0.5 },
@@ -48,6 +54,116 @@ describe('combineReward', () => {
     expect(() => combineReward({ a: value({ strict: 1, correct: 1 }) }, terms)).toThrow(
       'reports no "score"; it reports: strict, correct',
     );
+  });
+});
+
+describe('combineReward: transform and gate', () => {
+  const score = (number: number): Score => value({ score: number, strict: number >= 1 ? 1 : 0 });
+  const gated = (otherwise: number | 'abstain', extra: object = {}) => [
+    {
+      name: 'a',
+      value: 'score',
+      weight: 1,
+      gate: { component: 'b', value: 'strict', atLeast: 1, otherwise },
+      ...extra,
+    },
+    { name: 'b', value: 'score', weight: 0 },
+  ];
+
+  it('scales, shifts and then clips', () => {
+    const transform = { scale: 2, offset: -1, clip: [-0.5, 0.5] as const };
+    const one = [{ name: 'a', value: 'score', weight: 3, transform }];
+    const rewards = [0, 0.5, 0.6, 1].map((number) => combineReward({ a: score(number) }, one));
+    expect(rewards.map((reward) => reward.kind === 'value' && reward.components.a)).toEqual([
+      -0.5,
+      0,
+      expect.closeTo(0.2, 12),
+      0.5,
+    ]);
+    expect(
+      combineReward({ a: value({ score: 1e300 }) }, [
+        { ...one[0], transform: { ...transform, scale: 1e300, clip: null } } as never,
+      ]),
+    ).toMatchObject({
+      kind: 'missing',
+      failure: { reason: 'SCORE_NOT_FINITE' },
+    });
+  });
+
+  it('counts a component only where the gate is open', () => {
+    const transform = { scale: 10, offset: 0, clip: null };
+    expect(combineReward({ a: score(0.4), b: score(1) }, gated(0, { transform }))).toMatchObject({ reward: 4 });
+    expect(combineReward({ a: score(0.4), b: score(0.9) }, gated(-0.25, { transform }))).toMatchObject({
+      reward: -0.25,
+    });
+  });
+
+  it('takes the value that the other component rewards where the gate names none', () => {
+    const terms = gated(0).map((term) =>
+      'gate' in term ? { ...term, gate: { ...term.gate, value: null, atLeast: 0.5 } } : term,
+    );
+    expect(combineReward({ a: score(1), b: score(0.5) }, terms)).toMatchObject({ reward: 1 });
+    expect(combineReward({ a: score(1), b: score(0.4) }, terms)).toMatchObject({ reward: 0 });
+  });
+
+  it('cannot tell without the value that the gate looks at', () => {
+    expect(combineReward({ a: score(1), b: failed }, gated(0))).toMatchObject({
+      failure: { reason: 'SCORER_TIMEOUT' },
+    });
+    expect(combineReward({ a: score(1), b: abstained }, gated(0))).toEqual({ kind: 'abstained' });
+    expect(combineReward({ a: score(1), b: score(0) }, gated('abstain'))).toEqual({ kind: 'abstained' });
+  });
+});
+
+describe('groupRewards', () => {
+  const one = value({ score: 1, strict: 1 });
+
+  it('leaves a component that abstains for the whole prompt out, with the weights of the others unchanged', () => {
+    const rewards = groupRewards(
+      [
+        { a: abstained, b: one },
+        { a: abstained, b: value({ strict: 0 }) },
+      ],
+      terms,
+    );
+    expect(rewards).toEqual([
+      { kind: 'value', reward: 0.5, components: { b: 1 } },
+      { kind: 'value', reward: 0, components: { b: 0 } },
+    ]);
+  });
+
+  it('never compares a sum with one that has a component more', () => {
+    const rewards = groupRewards(
+      [
+        { a: abstained, b: one },
+        { a: one, b: one },
+      ],
+      terms,
+    );
+    expect(rewards.map(({ kind }) => kind)).toEqual(['abstained', 'value']);
+  });
+
+  it('fails before it abstains, and abstains when nothing is left', () => {
+    const rewards = groupRewards(
+      [
+        { a: abstained, b: failed },
+        { a: abstained, b: abstained },
+      ],
+      terms,
+    );
+    expect(rewards.map(({ kind }) => kind)).toEqual(['missing', 'abstained']);
+  });
+
+  it('does not mind a monitor that abstains', () => {
+    const observed = terms.map((term) => (term.name === 'b' ? { ...term, weight: 0 } : term));
+    const rewards = groupRewards(
+      [
+        { a: one, b: abstained },
+        { a: one, b: one },
+      ],
+      observed,
+    );
+    expect(rewards.map(({ kind }) => kind)).toEqual(['value', 'value']);
   });
 });
 
@@ -122,6 +238,10 @@ describe('pairedDifference', () => {
 });
 
 describe('iterationMetrics', () => {
+  const outcome = (reported: number): ComponentOutcome => ({ kind: 'value', reported, value: -1, gateClosed: false });
+  const timeout: ComponentOutcome = { kind: 'missing', failure: { reason: 'SCORER_TIMEOUT', message: '' } };
+  const a = (...outcomes: ComponentOutcome[]) => outcomes.map((each) => new Map([['a', each]]));
+
   it('reduces rewards, groups and maps and counts what is missing by reason', () => {
     const reward = (amount: number): Reward => ({ kind: 'value', reward: amount, components: { a: amount } });
     const missing: Reward = { kind: 'missing', failure: { reason: 'SCORER_TIMEOUT', message: '' } };
@@ -131,6 +251,7 @@ describe('iterationMetrics', () => {
         [reward(1), reward(1)],
         [missing, reward(0)],
       ],
+      components: [a(outcome(0), outcome(1)), a(outcome(1), outcome(1)), a(timeout, outcome(0))],
       advantages: [groupAdvantages([0, 1], 5), groupAdvantages([1, 1], 5), groupAdvantages([null, 0], 5)],
       allocation: [
         { fallback: null, concentration: 0.2, kappa: 0.8, secondMoment: 2, largestWeight: 3 },
@@ -143,6 +264,10 @@ describe('iterationMetrics', () => {
       reward_missing_scorer_timeout_count: 1,
       reward_mean: 0.6,
       reward_a_mean: 0.6,
+      reward_a_min: 0,
+      reward_a_max: 1,
+      reward_a_missing_count: 1,
+      reward_a_tied_group_share: 0.5,
       group_count: 3,
       group_dropped_count: 1,
       group_std_mean: 0.25,
@@ -154,14 +279,36 @@ describe('iterationMetrics', () => {
     });
   });
 
+  it('counts abstentions apart from failures, and closed gates', () => {
+    const closed: ComponentOutcome = { kind: 'value', reported: 3, value: 0, gateClosed: true };
+    const metrics = iterationMetrics({
+      rewards: [[{ kind: 'abstained' }, { kind: 'value', reward: 0, components: { a: 0 } }]],
+      components: [a({ kind: 'abstained' }, closed)],
+      advantages: [groupAdvantages([null, 0], 5)],
+      allocation: [],
+    });
+    expect(metrics).toMatchObject({
+      reward_count: 1,
+      reward_missing_count: 0,
+      reward_abstained_count: 1,
+      reward_a_mean: 3,
+      reward_a_missing_count: 0,
+      reward_a_abstained_count: 1,
+      reward_a_gate_closed_count: 1,
+    });
+  });
+
   it('leaves out what cannot be computed', () => {
     const missing: Reward = { kind: 'missing', failure: { reason: 'INTERNAL', message: '' } };
     const metrics = iterationMetrics({
       rewards: [[missing]],
+      components: [a(timeout)],
       advantages: [groupAdvantages([null], 5)],
       allocation: [],
     });
     expect(metrics).not.toHaveProperty('reward_mean');
+    expect(metrics).not.toHaveProperty('reward_a_mean');
+    expect(metrics).not.toHaveProperty('reward_a_tied_group_share');
     expect(metrics).not.toHaveProperty('group_std_mean');
     expect(metrics).not.toHaveProperty('allocation_fallback_share');
   });

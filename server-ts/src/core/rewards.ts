@@ -1,50 +1,59 @@
-import { StarError } from './errors.js';
-import type { Reward, Score, ScoreFailure } from './types.js';
+import {
+  type ComponentOutcome,
+  type ComponentScores,
+  componentOutcomes,
+  type RewardTerm,
+} from './reward-components.js';
+import type { Reward } from './types.js';
 
-/** One term of the reward. */
-export interface RewardTerm {
-  /** Component name. */
-  readonly name: string;
-  /** Which reported value counts, for example `score`. */
-  readonly value: string;
-  readonly weight: number;
+/**
+ * Reward of one rollout by itself: the weighted sum of its components. It is missing when any component with a weight other
+ * than 0 is missing; weight 0 makes a component a mere observation. Components that abstained are left out of the sum, the
+ * weights of the others stay; when all of them abstained, so does the reward.
+ *
+ * @throws StarError RECIPE_INVALID when a scorer does not report a named value
+ */
+export function combineReward(scores: ComponentScores, terms: readonly RewardTerm[]): Reward {
+  const outcomes = componentOutcomes(scores, terms);
+  return sumOf(outcomes, terms, namesWithValue([outcomes]));
 }
 
 /**
- * Reward of one rollout: the weighted sum of its components. It is missing when any component with a weight other than 0 is
- * missing; weight 0 makes a component a mere observation.
+ * Rewards of the rollouts of one group. Only sums of the same components can be compared: a rollout whose scorer abstained
+ * from a component that another rollout of the group has a value for abstains as a whole.
  *
- * @param scores per component name; an absent name counts as missing
- * @throws StarError RECIPE_INVALID when the scorer does not report the named value
+ * @throws StarError RECIPE_INVALID when a scorer does not report a named value
  */
-export function combineReward(scores: Readonly<Record<string, Score>>, terms: readonly RewardTerm[]): Reward {
+export function groupRewards(group: readonly ComponentScores[], terms: readonly RewardTerm[]): Reward[] {
+  const outcomes = group.map((scores) => componentOutcomes(scores, terms));
+  const needed = namesWithValue(outcomes);
+  return outcomes.map((each) => sumOf(each, terms, needed));
+}
+
+type Outcomes = ReadonlyMap<string, ComponentOutcome>;
+
+function namesWithValue(outcomes: readonly Outcomes[]): ReadonlySet<string> {
+  return new Set(outcomes.flatMap((each) => [...each].flatMap(([name, { kind }]) => (kind === 'value' ? [name] : []))));
+}
+
+function sumOf(outcomes: Outcomes, terms: readonly RewardTerm[], needed: ReadonlySet<string>): Reward {
   const components: Record<string, number> = {};
   let reward = 0;
-  for (const term of terms) {
-    const outcome = componentValue(scores[term.name], term);
-    if (typeof outcome === 'number') {
-      components[term.name] = outcome;
-      reward += term.weight * outcome;
-    } else if (term.weight !== 0) {
-      return { kind: 'missing', failure: outcome };
+  let summed = 0;
+  let incomplete = false;
+  for (const { name, weight } of terms) {
+    const outcome = outcomes.get(name);
+    if (outcome?.kind === 'value') {
+      components[name] = outcome.value;
+      reward += weight * outcome.value;
     }
+    if (weight === 0) continue;
+    if (outcome?.kind === 'missing') return { kind: 'missing', failure: outcome.failure };
+    if (outcome?.kind === 'value') summed += 1;
+    else incomplete ||= needed.has(name);
   }
+  if (incomplete || summed === 0) return { kind: 'abstained' };
   if (Number.isFinite(reward)) return { kind: 'value', reward, components };
-  return missing('SCORE_NOT_FINITE', `the weighted sum of the components is ${reward}; expected a finite number`);
-}
-
-function componentValue(score: Score | undefined, term: RewardTerm): number | ScoreFailure {
-  if (score === undefined) return { reason: 'INTERNAL', message: `no score for component ${term.name}` };
-  if (score.kind === 'failed') return score.failure;
-  const value = score.values[term.value];
-  if (value === undefined) {
-    const known = Object.keys(score.values).join(', ');
-    throw new StarError('RECIPE_INVALID', `component ${term.name} reports no "${term.value}"; it reports: ${known}`);
-  }
-  if (Number.isFinite(value)) return value;
-  return { reason: 'SCORE_NOT_FINITE', message: `component ${term.name} reported ${term.value} = ${value}` };
-}
-
-function missing(reason: ScoreFailure['reason'], message: string): Reward {
-  return { kind: 'missing', failure: { reason, message } };
+  const message = `the weighted sum of the components is ${reward}; expected a finite number`;
+  return { kind: 'missing', failure: { reason: 'SCORE_NOT_FINITE', message } };
 }

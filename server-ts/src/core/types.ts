@@ -178,8 +178,9 @@ export type Evidence =
   | { readonly kind: 'none' };
 
 /**
- * Outcome of one scorer for one rollout. `values` holds every number the scorer reports; for GenEval `score` (Flow-GRPO's
- * training score), `clamped` (every term in 0..1), `strict` and `correct`; for OCR `score` (the reward) and `strict` (1 when the reward is 1).
+ * Outcome of one scorer for one rollout: value, `abstained` (it does not apply to the prompt) or `failed`. `values` holds
+ * every number the scorer reports; for GenEval `score` (Flow-GRPO's training score), `clamped` (every term in 0..1), `strict`
+ * and `correct`; for OCR `score` (the reward) and `strict` (1 when the reward is 1).
  */
 export type Score =
   | {
@@ -188,11 +189,16 @@ export type Score =
       readonly evidence: Evidence;
       readonly lineage: ScoreLineage;
     }
+  | { readonly kind: 'abstained'; readonly message: string; readonly lineage: ScoreLineage }
   | { readonly kind: 'failed'; readonly failure: ScoreFailure };
 
-/** Reward of one rollout. Null is missing and never counts as 0. */
+/**
+ * Reward of one rollout. Missing and abstained never count as 0. `components` holds what every component adds to the sum
+ * before its weight, after transform and gate; one that has no value or abstained is absent.
+ */
 export type Reward =
   | { readonly kind: 'value'; readonly reward: number; readonly components: Readonly<Record<string, number>> }
+  | { readonly kind: 'abstained' }
   | { readonly kind: 'missing'; readonly failure: ScoreFailure };
 
 /** How the advantage of one rollout is spread: what goes to the worker. */

@@ -1,7 +1,9 @@
 import { iterationAdvantages } from '../core/advantages.js';
 import { AllocationMapper, type AllocationSettings } from '../core/allocation-map.js';
+import { rewardAdvantages } from '../core/reward-advantages.js';
 import { type ScheduleKind, sampleSigmas } from '../core/schedule.js';
 import { deriveSeed } from '../core/seeds.js';
+import type { Reward } from '../core/types.js';
 import { flatten, type GoldenArray } from './golden-files.js';
 
 interface AdvantageCase {
@@ -52,6 +54,54 @@ function advantagesOf(one: AdvantageCase): number[] {
     });
   }
   return received;
+}
+
+interface StandardizedCase {
+  readonly name: string;
+  readonly global_std: boolean;
+  readonly prompts: readonly string[];
+  readonly weights: readonly number[];
+  /** Per rollout, per component; null: abstained, or no reward where all are null. */
+  readonly components: readonly (readonly (number | null)[])[];
+  readonly advantages: readonly (number | null)[];
+}
+
+/** Advantages of several components, standardised one by one; one comparison per case. */
+export function checkStandardizedAdvantages(text: string): (string | null)[] {
+  return (JSON.parse(text) as { cases: StandardizedCase[] }).cases.map((one) => {
+    const received = standardizedOf(one);
+    const index = one.advantages.findIndex((value, place) => !closeOrNull(received[place] ?? null, value));
+    return index < 0 ? null : `${one.name}[${index}]: ${received[index]}, expected ${one.advantages[index]}`;
+  });
+}
+
+function closeOrNull(received: number | null, expected: number | null): boolean {
+  if (received === null || expected === null) return received === expected;
+  return closeAdvantage(received, expected);
+}
+
+function standardizedOf({ global_std, prompts, weights, components }: StandardizedCase): (number | null)[] {
+  const names = [...new Set(prompts)];
+  const members = names.map((name) => prompts.flatMap((prompt, row) => (prompt === name ? [row] : [])));
+  const groups = members.map((rows) => rows.map((row) => rewardOf(components[row] ?? [])));
+  const received: (number | null)[] = prompts.map(() => null);
+  rewardAdvantages(groups, {
+    combination: 'standardized',
+    standardDeviation: global_std ? 'batch' : 'group',
+    clip: Number.MAX_VALUE,
+    terms: weights.map((weight, index) => ({ name: String(index), weight })),
+  }).forEach(({ advantages }, group) => {
+    members[group]?.forEach((row, place) => {
+      received[row] = advantages[place] ?? null;
+    });
+  });
+  return received;
+}
+
+function rewardOf(row: readonly (number | null)[]): Reward {
+  if (row.every((value) => value === null)) return { kind: 'missing', failure: { reason: 'INTERNAL', message: '' } };
+  const components = Object.fromEntries(row.flatMap((value, index) => (value === null ? [] : [[index, value]])));
+  return { kind: 'value', reward: 0, components };
 }
 
 interface AllocationCase {

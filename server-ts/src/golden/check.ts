@@ -2,7 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { checkAdvantages, checkAllocationMaps, checkSchedules, checkSeeds } from './check-method.js';
+import {
+  checkAdvantages,
+  checkAllocationMaps,
+  checkSchedules,
+  checkSeeds,
+  checkStandardizedAdvantages,
+} from './check-method.js';
 import { checkClipTokens, checkGeneval, checkOcr, checkRelations } from './check-rewards.js';
 import { readGolden } from './golden-files.js';
 
@@ -29,6 +35,7 @@ const CHECKS: readonly (readonly [string, string, Check])[] = [
   ['geneval_relations', 'geneval_relations.json', checkRelations],
   ['ocr_cases', 'ocr_cases.json', checkOcr],
   ['advantages', 'advantages.json', checkAdvantages],
+  ['standardized_advantages', 'standardized_advantages.json', checkStandardizedAdvantages],
   ['allocation_map', 'allocation_map.json', checkAllocationMaps],
   ['schedules', 'schedules.json', checkSchedules],
   ['seeds', 'seeds.json', checkSeeds],

@@ -2,6 +2,7 @@ import type { Recipe } from '../config/recipe.js';
 import type { GroupAdvantages } from '../core/advantages.js';
 import type { Allocation } from '../core/allocation-map.js';
 import { iterationMetrics } from '../core/metric-reduction.js';
+import { componentOutcomes } from '../core/reward-components.js';
 import { rolloutPlan } from '../core/rollout-plan.js';
 import { deriveSeed } from '../core/seeds.js';
 import type { PreparedModel, PromptRecord, RolloutPlan, UpdateOutcome } from '../core/types.js';
@@ -131,13 +132,16 @@ function rolloutRows(
 }
 
 function iterationRecord(
-  { runId, iteration }: IterationInput,
+  { runId, iteration, recipe }: IterationInput,
   done: DoneIteration,
   stopwatch: Stopwatch,
 ): IterationRecord {
   const { update } = done;
   const reduced = iterationMetrics({
     rewards: done.groups.map((group) => group.rewards),
+    components: done.groups.map(({ scores }) =>
+      scores.map((each) => componentOutcomes(each, recipe.reward.components)),
+    ),
     advantages: done.advantages,
     allocation: [...done.allocations.values()].flatMap((allocation) => allocation?.statistics ?? []),
   });

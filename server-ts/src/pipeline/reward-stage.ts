@@ -1,7 +1,8 @@
 import type { Recipe } from '../config/recipe.js';
-import { batchStandardDeviation, type GroupAdvantages, groupAdvantages, type MaybeReward } from '../core/advantages.js';
+import { type GroupAdvantages, groupAdvantages } from '../core/advantages.js';
 import { StarError } from '../core/errors.js';
-import { combineReward } from '../core/rewards.js';
+import { rewardAdvantages, rewardNumbers } from '../core/reward-advantages.js';
+import { groupRewards } from '../core/rewards.js';
 import type { Reward, RolloutGroup, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from './ports.js';
 
@@ -16,6 +17,7 @@ export class RewardStage {
   readonly #groups: PromiseWithResolvers<ScoredGroup>[];
   readonly #pictures = new Map<number, Uint8Array[]>();
   readonly #scoring: Promise<void>[] = [];
+  #allAdvantages: Promise<GroupAdvantages[]> | null = null;
   #failure: StarError | null = null;
 
   constructor(
@@ -53,15 +55,22 @@ export class RewardStage {
   }
 
   /**
-   * Advantages of one group. With `standardDeviation: group` they are there as soon as the group is scored, with `batch`
-   * when all groups are.
+   * Advantages of one group. Those of a weighted sum with `standardDeviation: group` are there as soon as the group is
+   * scored, all others when all groups are.
    */
   async advantages(groupIndex: number): Promise<GroupAdvantages> {
-    const { clip, standardDeviation } = this.recipe.advantages;
-    const own = rewardNumbers(await (this.#groups[groupIndex] as PromiseWithResolvers<ScoredGroup>).promise);
-    if (standardDeviation === 'group') return groupAdvantages(own, clip);
-    const all = (await this.scored()).map(rewardNumbers);
-    return groupAdvantages(own, clip, batchStandardDeviation(all) ?? undefined);
+    const { advantages, reward } = this.recipe;
+    if (reward.combination === 'weighted_sum' && advantages.standardDeviation === 'group') {
+      const { rewards } = await (this.#groups[groupIndex] as PromiseWithResolvers<ScoredGroup>).promise;
+      return groupAdvantages(rewardNumbers(rewards), advantages.clip);
+    }
+    this.#allAdvantages ??= this.scored().then((groups) =>
+      rewardAdvantages(
+        groups.map(({ rewards }) => rewards),
+        { ...advantages, combination: reward.combination, terms: reward.components },
+      ),
+    );
+    return (await this.#allAdvantages)[groupIndex] as GroupAdvantages;
   }
 
   #start(groupIndex: number, pictures: readonly Uint8Array[]): void {
@@ -82,7 +91,7 @@ export class RewardStage {
 
   async #score(requests: readonly ScoreRequest[]): Promise<ScoredGroup> {
     const scores = await this.scorer.score(requests, this.signal);
-    return { scores, rewards: scores.map((each) => combineReward(each, this.recipe.reward.components)) };
+    return { scores, rewards: groupRewards(scores, this.recipe.reward.components) };
   }
 }
 
@@ -105,8 +114,4 @@ export function assertSomeReward(iteration: number, groups: readonly ScoredGroup
     example.reason,
     `none of the ${rewards.length} rollouts of iteration ${iteration} got a reward (${list}); for example: ${example.message}`,
   );
-}
-
-function rewardNumbers(group: ScoredGroup): MaybeReward[] {
-  return group.rewards.map((reward) => (reward.kind === 'value' ? reward.reward : null));
 }

@@ -3,18 +3,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tinyRecipe } from '../../test/tiny-recipe.js';
+import type { Recipe } from '../config/recipe.js';
 import type { Score } from '../core/types.js';
 import type { IterationRecord, RunStore, StoredRollout } from '../pipeline/ports.js';
 import { openDatabase } from './database.js';
 import { MemoryRunStore } from './memory-run-store.js';
 import { SqliteRunStore } from './sqlite-run-store.js';
 
-const score: Score = {
+const score = {
   kind: 'value',
   values: { score: 0.1 + 0.2, strict: 0 },
   evidence: { kind: 'none' },
   lineage: { scorer: 'geneval 1', bundleHash: 'ab', runtime: 'onnx' },
-};
+} satisfies Score;
+const abstained: Score = { kind: 'abstained', message: 'asks for no text', lineage: score.lineage };
 const failed: Score = { kind: 'failed', failure: { reason: 'SCORER_TIMEOUT', message: 'no answer in 100 ms' } };
 
 const rollout = (iteration: number, index: number): StoredRollout => ({
@@ -27,7 +29,7 @@ const rollout = (iteration: number, index: number): StoredRollout => ({
   seed: 9_223_372_036_854_775_807n - BigInt(index),
   reward: index === 0 ? 0.1 + 0.2 : null,
   advantage: index === 0 ? 1 / 3 : null,
-  scores: { geneval: index === 0 ? score : failed },
+  scores: { geneval: index === 0 ? score : failed, text: abstained },
   imagePath: 'rollouts/0-0-0.png',
   mapsPath: null,
 });
@@ -184,5 +186,22 @@ describe('SQLite file', () => {
     database.pragma('user_version = 99');
     database.close();
     expect(() => openDatabase(path)).toThrow(expect.objectContaining({ reason: 'STORAGE_FAILED' }));
+  });
+});
+
+describe('run store: sqlite', () => {
+  it('gives a recipe that an earlier version stored the defaults of fields that came later', () => {
+    const store = new SqliteRunStore(openDatabase(join(folder, 'star.db')), now);
+    const { reward, ...rest } = tinyRecipe();
+    const { quorum, monitors, combination, ...old } = reward;
+    store.createRun({ runId: 'r1', recipe: { ...rest, reward: old } as Recipe, recipeText: '' });
+    expect(store.getRun('r1').recipe.reward).toEqual({ ...old, quorum, monitors, combination });
+  });
+
+  it('can still read a recipe that the schema does not take any more', () => {
+    const store = new SqliteRunStore(openDatabase(join(folder, 'star.db')), now);
+    const recipe = { ...tinyRecipe(), gone: 1 } as Recipe;
+    store.createRun({ runId: 'r1', recipe, recipeText: '' });
+    expect(store.getRun('r1').recipe).toEqual(recipe);
   });
 });

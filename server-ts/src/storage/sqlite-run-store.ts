@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3';
-import type { Recipe } from '../config/recipe.js';
+import { type Recipe, recipeSchema } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import { moveRun, type RunState } from '../core/run-state.js';
 import type { Score } from '../core/types.js';
@@ -256,8 +256,7 @@ export class SqliteRunStore implements RunStore {
 function toRun(row: RunRow): StoredRun {
   return {
     runId: row.run_id,
-    // As resolved when the run was created: a later change of the schema must not make old runs unreadable.
-    recipe: JSON.parse(row.recipe_json) as Recipe,
+    recipe: toRecipe(row.recipe_json),
     state: row.state as RunState,
     completedIterations: row.completed_iterations,
     checkpointVersion: row.checkpoint_version,
@@ -265,6 +264,15 @@ function toRun(row: RunRow): StoredRun {
     updatedAt: row.updated_at,
     failure: row.failure,
   };
+}
+
+/**
+ * As resolved when the run was created. Fields that the schema got later have their defaults; a recipe that it does not take
+ * any more stays as it was, so that old runs can be read.
+ */
+function toRecipe(json: string): Recipe {
+  const stored = JSON.parse(json) as Recipe;
+  return recipeSchema.safeParse(stored).data ?? stored;
 }
 
 function toRollout(row: RolloutRow): StoredRollout {

@@ -143,6 +143,7 @@ function relationFromWire(relation: string): Relation {
 
 function outcomeToWire(outcome: ScorerOutcome): wire.ScoreOutcome {
   if (outcome.kind === 'failed') return { outcome: { $case: 'failure', value: failureToWire(outcome.failure) } };
+  if (outcome.kind === 'abstained') return { outcome: { $case: 'abstention', value: { message: outcome.message } } };
   return {
     outcome: { $case: 'value', value: { values: { ...outcome.values }, evidence: evidenceToWire(outcome.evidence) } },
   };
@@ -151,6 +152,7 @@ function outcomeToWire(outcome: ScorerOutcome): wire.ScoreOutcome {
 function outcomeFromWire({ outcome }: wire.ScoreOutcome): ScorerOutcome {
   if (outcome === undefined) throw unknownMessage('ScoreOutcome');
   if (outcome.$case === 'failure') return { kind: 'failed', failure: failureFromWire(outcome.value) };
+  if (outcome.$case === 'abstention') return { kind: 'abstained', message: outcome.value.message };
   return { kind: 'value', values: outcome.value.values, evidence: evidenceFromWire(outcome.value.evidence) };
 }
 

@@ -63,6 +63,8 @@ export enum ErrorReason {
   ERROR_REASON_ARGUMENT_INVALID = 22,
   /** ERROR_REASON_SCORER_UNAVAILABLE - A scorer cannot be reached, or is left alone for a while because it failed too often in a row. */
   ERROR_REASON_SCORER_UNAVAILABLE = 23,
+  /** ERROR_REASON_REWARD_NOT_TRUSTED - A monitor of the recipe found a reward that is not to be trusted any more. */
+  ERROR_REASON_REWARD_NOT_TRUSTED = 24,
   UNRECOGNIZED = -1,
 }
 
@@ -140,6 +142,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 23:
     case "ERROR_REASON_SCORER_UNAVAILABLE":
       return ErrorReason.ERROR_REASON_SCORER_UNAVAILABLE;
+    case 24:
+    case "ERROR_REASON_REWARD_NOT_TRUSTED":
+      return ErrorReason.ERROR_REASON_REWARD_NOT_TRUSTED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -197,6 +202,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_ARGUMENT_INVALID";
     case ErrorReason.ERROR_REASON_SCORER_UNAVAILABLE:
       return "ERROR_REASON_SCORER_UNAVAILABLE";
+    case ErrorReason.ERROR_REASON_REWARD_NOT_TRUSTED:
+      return "ERROR_REASON_REWARD_NOT_TRUSTED";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -149,7 +149,16 @@ export interface ScoreOutcome {
     | //
     /** No score. Never to be read as 0. */
     { $case: "failure"; value: ScoreFailure }
+    | //
+    /** The scorer has nothing to say about this prompt; not a failure, never to be read as 0. */
+    { $case: "abstention"; value: ScoreAbstention }
     | undefined;
+}
+
+/** A scorer does not apply to a prompt, for example a text reader to a prompt that asks for no text. */
+export interface ScoreAbstention {
+  /** What the prompt lacks, for people. */
+  message: string;
 }
 
 /** Numbers that a scorer reports, and what it saw. */
@@ -1496,6 +1505,9 @@ export const ScoreOutcome: MessageFns<ScoreOutcome> = {
       case "failure":
         ScoreFailure.encode(message.outcome.value, writer.uint32(18).fork()).join();
         break;
+      case "abstention":
+        ScoreAbstention.encode(message.outcome.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1529,6 +1541,14 @@ export const ScoreOutcome: MessageFns<ScoreOutcome> = {
             message.outcome = { $case: "failure", value: ScoreFailure.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.outcome = { $case: "abstention", value: ScoreAbstention.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1547,6 +1567,8 @@ export const ScoreOutcome: MessageFns<ScoreOutcome> = {
         ? { $case: "value", value: ScoreValue.fromJSON(object.value) }
         : isSet(object.failure)
         ? { $case: "failure", value: ScoreFailure.fromJSON(object.failure) }
+        : isSet(object.abstention)
+        ? { $case: "abstention", value: ScoreAbstention.fromJSON(object.abstention) }
         : undefined,
     };
   },
@@ -1557,6 +1579,8 @@ export const ScoreOutcome: MessageFns<ScoreOutcome> = {
       obj.value = ScoreValue.toJSON(message.outcome.value);
     } else if (message.outcome?.$case === "failure") {
       obj.failure = ScoreFailure.toJSON(message.outcome.value);
+    } else if (message.outcome?.$case === "abstention") {
+      obj.abstention = ScoreAbstention.toJSON(message.outcome.value);
     }
     return obj;
   },
@@ -1579,7 +1603,80 @@ export const ScoreOutcome: MessageFns<ScoreOutcome> = {
         }
         break;
       }
+      case "abstention": {
+        if (object.outcome?.value !== undefined && object.outcome?.value !== null) {
+          message.outcome = { $case: "abstention", value: ScoreAbstention.fromPartial(object.outcome.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseScoreAbstention(): ScoreAbstention {
+  return { message: "" };
+}
+
+export const ScoreAbstention: MessageFns<ScoreAbstention> = {
+  encode(message: ScoreAbstention, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.message !== "") {
+      writer.uint32(10).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScoreAbstention {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScoreAbstention();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ScoreAbstention {
+    return { message: isSet(object.message) ? globalThis.String(object.message) : "" };
+  },
+
+  toJSON(message: ScoreAbstention): unknown {
+    const obj: any = {};
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ScoreAbstention>, I>>(base?: I): ScoreAbstention {
+    return ScoreAbstention.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScoreAbstention>, I>>(object: I): ScoreAbstention {
+    const message = createBaseScoreAbstention();
+    message.message = object.message ?? "";
     return message;
   },
 };

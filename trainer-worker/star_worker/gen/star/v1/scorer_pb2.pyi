@@ -118,12 +118,20 @@ class ScoreBatchResult(_message.Message):
     def __init__(self, batch_id: _Optional[int] = ..., attempt: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[ScoreOutcome, _Mapping]]] = ...) -> None: ...
 
 class ScoreOutcome(_message.Message):
-    __slots__ = ("value", "failure")
+    __slots__ = ("value", "failure", "abstention")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ABSTENTION_FIELD_NUMBER: _ClassVar[int]
     value: ScoreValue
     failure: ScoreFailure
-    def __init__(self, value: _Optional[_Union[ScoreValue, _Mapping]] = ..., failure: _Optional[_Union[ScoreFailure, _Mapping]] = ...) -> None: ...
+    abstention: ScoreAbstention
+    def __init__(self, value: _Optional[_Union[ScoreValue, _Mapping]] = ..., failure: _Optional[_Union[ScoreFailure, _Mapping]] = ..., abstention: _Optional[_Union[ScoreAbstention, _Mapping]] = ...) -> None: ...
+
+class ScoreAbstention(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...
 
 class ScoreValue(_message.Message):
     __slots__ = ("values", "detections", "text")
