@@ -7,9 +7,10 @@ import type { ScoreRequest } from '../src/pipeline/ports.js';
 import { loadScorerBundle, type ScorerBundle } from '../src/scoring/bundle/scorer-bundle.js';
 import type { DetectorManifest } from '../src/scoring/detection/detector-manifest.js';
 import { inputTensor } from '../src/scoring/detection/onnx-detector.js';
-import { cropImage, decodePng, type RgbImage } from '../src/scoring/image/rgb-image.js';
+import { decodePng, type RgbImage } from '../src/scoring/image/rgb-image.js';
+import { lineBatches } from '../src/scoring/ocr/line-recognizer.js';
 import type { OcrManifest } from '../src/scoring/ocr/ocr-manifest.js';
-import { detectorTensor, lineTensor, openTextReader } from '../src/scoring/ocr/text-reader.js';
+import { detectorTensor, openTextDetector } from '../src/scoring/ocr/text-detector.js';
 import { openSession } from '../src/scoring/onnx-session.js';
 import { ScorerPool } from '../src/scoring/pool/scorer-pool.js';
 import { type Figures, serveRounds } from './rounds.js';
@@ -120,20 +121,24 @@ async function openBareDetector(
 }
 
 async function openBareOcr(bundle: ScorerBundle<OcrManifest>, images: readonly RgbImage[]): Promise<BareRuns> {
-  const detector = await openSession(bundle.locate(bundle.manifest.detector));
-  const recognizer = await openSession(bundle.locate(bundle.manifest.recognizer));
-  const reader = await openTextReader(bundle);
+  const {
+    detector: { graph, input },
+    recognizer: lineReader,
+  } = bundle.manifest;
+  const detector = await openSession(bundle.locate(graph));
+  const recognizer = await openSession(bundle.locate(lineReader.graph));
+  const finder = await openTextDetector(bundle);
   const work: { picture: ort.Tensor; lines: ort.Tensor[] }[] = [];
   for (const image of images) {
-    const lines = await reader.read(image);
-    work.push({ picture: detectorTensor(image), lines: lines.map(({ box }) => lineTensor(cropImage(image, box))) });
+    const batches = [...lineBatches(image, await finder.detect(image), lineReader)];
+    work.push({ picture: detectorTensor(image, bundle.manifest.detector), lines: batches.map((batch) => batch.input) });
   }
-  await reader.close();
+  await finder.close();
   return {
     run: async () => {
       for (const { picture, lines } of work) {
-        await detector.run({ x: picture });
-        for (const line of lines) await recognizer.run({ x: line });
+        await detector.run({ [input]: picture });
+        for (const line of lines) await recognizer.run({ [lineReader.input]: line });
       }
     },
     close: async () => {

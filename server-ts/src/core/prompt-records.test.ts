@@ -42,12 +42,21 @@ describe('parsePromptFile', () => {
       'geneval',
       '{"tag":"t","prompt":"p","include":[{"class":"a","count":1,"position":["near",0]}]}',
     ],
-    ['no quotes', 'ocr', '{"prompt":"a sign"}'],
-    ['curly quotes', 'ocr', '{"prompt":"a sign \u201cA\u201d"}'],
-    ['empty quotes', 'ocr', '{"prompt":"a sign \\" \\""}'],
     ['another text than quoted', 'ocr', '{"prompt":"a sign \\"A\\"","text":"B"}'],
   ] as const)('refuses %s with the line number', (_, task, text) => {
     expect(() => jsonl(text, task)).toThrow(/^p\.jsonl:[12]: /);
+  });
+
+  it.each([
+    ['a sign', 'there are none'],
+    ['a sign \u201cA\u201d', 'these are curly ones'],
+    ['a sign \u00abA\u00bb', 'these are curly ones'],
+    ['a sign "A', 'there is only one'],
+    ['a sign ""', 'nothing but spaces between'],
+    ['a sign " " and "B"', 'nothing but spaces between'],
+  ])('refuses %j with the line number and what is wrong with its quotes', (prompt, fault) => {
+    const text = `a sign "OK"\n\n${prompt}`;
+    expect(() => txt(text, 'ocr')).toThrow(new RegExp(`^p\\.txt:3: .*straight double quotes, .*${fault}`));
   });
 
   it('refuses an empty file and GenEval without metadata', () => {

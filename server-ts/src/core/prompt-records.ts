@@ -30,6 +30,9 @@ const plainLine = z.object({
   text: z.string().optional(),
 });
 
+/** Double quotes of other kinds, which the original reward does not know either. */
+const CURLY_QUOTES = /[\u201c-\u201f\u00ab\u00bb\u2033\u2036\uff02]/;
+
 /**
  * Reads the prompts of a task. Blank lines are skipped; white space around a line is removed.
  *
@@ -82,7 +85,7 @@ function plainRecord(line: z.infer<typeof plainLine>, task: Task, place: string)
   if (targetText === null) {
     throw new StarError(
       'PROMPT_INVALID',
-      `${place}: an OCR prompt needs its text between straight double quotes, received ${shorten(line.prompt)}`,
+      `${place}: an OCR prompt needs its text between straight double quotes, ${quoteFault(line.prompt)}; received ${shorten(line.prompt)}`,
     );
   }
   if (line.text !== undefined && line.text !== targetText) {
@@ -90,6 +93,15 @@ function plainRecord(line: z.infer<typeof plainLine>, task: Task, place: string)
     throw new StarError('PROMPT_INVALID', `${place}: ${values}; make them equal`);
   }
   return { ...common, targetText };
+}
+
+/** What is wrong with the quotes of a prompt that has no target. */
+function quoteFault(prompt: string): string {
+  const straight = prompt.split('"').length - 1;
+  if (straight >= 2) return 'there is nothing but spaces between the first two';
+  if (straight === 1) return 'there is only one';
+  if (CURLY_QUOTES.test(prompt)) return 'these are curly ones: replace them by "';
+  return 'there are none';
 }
 
 function parseJson(line: string, place: string): unknown {

@@ -167,13 +167,34 @@ export interface DetectionEvidence {
   readonly colorBackend: string;
 }
 
+/** One line of text in a picture. */
+export interface TextLine {
+  readonly text: string;
+  /** Mean probability of its characters, 0..1. */
+  readonly confidence: number;
+  /** Corners in pixels: start and end of the upper edge, end and start of the lower one, for text that runs to the right. */
+  readonly polygon: readonly [TextPoint, TextPoint, TextPoint, TextPoint];
+}
+
+/** Pixels, x to the right, y down. */
+export type TextPoint = readonly [x: number, y: number];
+
+/** One step of the alignment of an OCR target with what was read. Indices count code points; null: no counterpart. */
+export interface CharacterMatch {
+  /** `insert`: was read and is not in the target; `delete`: is in the target and was not read. */
+  readonly operation: 'match' | 'substitute' | 'insert' | 'delete';
+  readonly targetIndex: number | null;
+  readonly recognizedIndex: number | null;
+}
+
 /** What a scorer saw; stored beside the score. */
 export type Evidence =
   | DetectionEvidence
   | {
       readonly kind: 'text';
       readonly text: string;
-      readonly lines: readonly { text: string; confidence: number; box: readonly [number, number, number, number] }[];
+      readonly lines: readonly TextLine[];
+      readonly alignment: readonly CharacterMatch[];
     }
   | { readonly kind: 'none' };
 

@@ -1,5 +1,6 @@
 import { StarError } from '../../core/errors.js';
 import { ocrReward } from '../../core/ocr-reward.js';
+import { alignText } from '../../core/text-alignment.js';
 import type { ScorerBundle } from '../bundle/scorer-bundle.js';
 import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
 import type { OcrManifest } from './ocr-manifest.js';
@@ -46,6 +47,6 @@ function judge(lines: readonly ReadLine[], target: string): ScorerOutcome {
   return {
     kind: 'value',
     values: { score: reward, strict: reward === 1 ? 1 : 0 },
-    evidence: { kind: 'text', text, lines },
+    evidence: { kind: 'text', text, lines, alignment: alignText(text, target) },
   };
 }

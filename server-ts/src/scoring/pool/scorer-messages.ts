@@ -1,5 +1,6 @@
 import { ERROR_REASONS, type ErrorReason, StarError } from '../../core/errors.js';
 import type {
+  CharacterMatch,
   ClauseFailure,
   Detection,
   DetectionEvidence,
@@ -7,10 +8,12 @@ import type {
   PromptRecord,
   Relation,
   ScoreFailure,
+  TextLine,
+  TextPoint,
 } from '../../core/types.js';
 import { ErrorReason as WireReason } from '../../gen/star/v1/error_reason.js';
 import type * as wire from '../../gen/star/v1/scorer.js';
-import { ScorerReply, ScorerRequest } from '../../gen/star/v1/scorer.js';
+import { CharacterOperation, ScorerReply, ScorerRequest } from '../../gen/star/v1/scorer.js';
 import type { ScoreRequest } from '../../pipeline/ports.js';
 import type { ScorerOutcome } from '../scorer.js';
 
@@ -37,6 +40,13 @@ export type ProcessMessage =
   | { readonly kind: 'heartbeat' };
 
 type Box = Detection['box'];
+
+const OPERATIONS: Readonly<Record<CharacterMatch['operation'], CharacterOperation>> = {
+  match: CharacterOperation.CHARACTER_OPERATION_MATCH,
+  substitute: CharacterOperation.CHARACTER_OPERATION_SUBSTITUTE,
+  insert: CharacterOperation.CHARACTER_OPERATION_INSERT,
+  delete: CharacterOperation.CHARACTER_OPERATION_DELETE,
+};
 
 const RELATIONS: readonly string[] = ['left of', 'right of', 'above', 'below'] satisfies Relation[];
 
@@ -173,8 +183,8 @@ function reasonFromWire(reason: WireReason): ErrorReason {
 function evidenceToWire(evidence: Evidence): wire.ScoreValue['evidence'] {
   if (evidence.kind === 'none') return undefined;
   if (evidence.kind === 'text') {
-    const lines = evidence.lines.map((line) => ({ ...line, box: boxToWire(line.box) }));
-    return { $case: 'text', value: { text: evidence.text, lines } };
+    const { text, lines, alignment } = evidence;
+    return { $case: 'text', value: { text, lines: lines.map(lineToWire), alignment: alignment.map(matchToWire) } };
   }
   return { $case: 'detections', value: detectionsToWire(evidence) };
 }
@@ -182,8 +192,8 @@ function evidenceToWire(evidence: Evidence): wire.ScoreValue['evidence'] {
 function evidenceFromWire(evidence: wire.ScoreValue['evidence']): Evidence {
   if (evidence === undefined) return { kind: 'none' };
   if (evidence.$case === 'text') {
-    const lines = evidence.value.lines.map((line) => ({ ...line, box: boxFromWire(line.box) }));
-    return { kind: 'text', text: evidence.value.text, lines };
+    const { text, lines, alignment } = evidence.value;
+    return { kind: 'text', text, lines: lines.map(lineFromWire), alignment: alignment.map(matchFromWire) };
   }
   return detectionsFromWire(evidence.value);
 }
@@ -226,6 +236,35 @@ function clauseFailureFromWire({ ruleSet, list, index, message }: wire.ClauseFai
     return { ruleSet, list, index, message };
   }
   throw new StarError('INTERNAL', `unknown rule set "${ruleSet}" or list "${list}" from a scorer process`);
+}
+
+function lineToWire({ text, confidence, polygon }: TextLine): wire.TextLine {
+  const [xs, ys] = [polygon.map(([x]) => x), polygon.map(([, y]) => y)];
+  const box = boxToWire([Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)]);
+  return { text, confidence, box, polygon: polygon.map(([x, y]) => ({ x, y })) };
+}
+
+function lineFromWire({ text, confidence, polygon }: wire.TextLine): TextLine {
+  const [a, b, c, d, ...more] = polygon.map(({ x, y }): TextPoint => [x, y]);
+  if (a === undefined || b === undefined || c === undefined || d === undefined || more.length > 0) {
+    throw new StarError('INTERNAL', `a line came with ${polygon.length} corners; expected 4`);
+  }
+  return { text, confidence, polygon: [a, b, c, d] };
+}
+
+function matchToWire({ operation, targetIndex, recognizedIndex }: CharacterMatch): wire.CharacterMatch {
+  return {
+    operation: OPERATIONS[operation],
+    targetIndex: targetIndex ?? undefined,
+    recognizedIndex: recognizedIndex ?? undefined,
+  };
+}
+
+function matchFromWire({ operation, targetIndex, recognizedIndex }: wire.CharacterMatch): CharacterMatch {
+  const names = Object.keys(OPERATIONS) as CharacterMatch['operation'][];
+  const name = names.find((each) => OPERATIONS[each] === operation);
+  if (name === undefined) throw new StarError('INTERNAL', `unknown character operation ${operation}`);
+  return { operation: name, targetIndex: targetIndex ?? null, recognizedIndex: recognizedIndex ?? null };
 }
 
 function boxToWire([left, top, right, bottom]: Box): wire.PixelBox {

@@ -12,6 +12,63 @@ export const protobufPackage = "star.v1";
 
 export const protobufFileName = "star/v1/scorer.proto";
 
+/** What happened to a character. */
+export enum CharacterOperation {
+  /** CHARACTER_OPERATION_UNSPECIFIED - Not set. */
+  CHARACTER_OPERATION_UNSPECIFIED = 0,
+  /** CHARACTER_OPERATION_MATCH - Read as it stands in the target. */
+  CHARACTER_OPERATION_MATCH = 1,
+  /** CHARACTER_OPERATION_SUBSTITUTE - Read as another one. */
+  CHARACTER_OPERATION_SUBSTITUTE = 2,
+  /** CHARACTER_OPERATION_INSERT - Read, and not in the target. */
+  CHARACTER_OPERATION_INSERT = 3,
+  /** CHARACTER_OPERATION_DELETE - In the target, and not read. */
+  CHARACTER_OPERATION_DELETE = 4,
+  UNRECOGNIZED = -1,
+}
+
+export function characterOperationFromJSON(object: any): CharacterOperation {
+  switch (object) {
+    case 0:
+    case "CHARACTER_OPERATION_UNSPECIFIED":
+      return CharacterOperation.CHARACTER_OPERATION_UNSPECIFIED;
+    case 1:
+    case "CHARACTER_OPERATION_MATCH":
+      return CharacterOperation.CHARACTER_OPERATION_MATCH;
+    case 2:
+    case "CHARACTER_OPERATION_SUBSTITUTE":
+      return CharacterOperation.CHARACTER_OPERATION_SUBSTITUTE;
+    case 3:
+    case "CHARACTER_OPERATION_INSERT":
+      return CharacterOperation.CHARACTER_OPERATION_INSERT;
+    case 4:
+    case "CHARACTER_OPERATION_DELETE":
+      return CharacterOperation.CHARACTER_OPERATION_DELETE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return CharacterOperation.UNRECOGNIZED;
+  }
+}
+
+export function characterOperationToJSON(object: CharacterOperation): string {
+  switch (object) {
+    case CharacterOperation.CHARACTER_OPERATION_UNSPECIFIED:
+      return "CHARACTER_OPERATION_UNSPECIFIED";
+    case CharacterOperation.CHARACTER_OPERATION_MATCH:
+      return "CHARACTER_OPERATION_MATCH";
+    case CharacterOperation.CHARACTER_OPERATION_SUBSTITUTE:
+      return "CHARACTER_OPERATION_SUBSTITUTE";
+    case CharacterOperation.CHARACTER_OPERATION_INSERT:
+      return "CHARACTER_OPERATION_INSERT";
+    case CharacterOperation.CHARACTER_OPERATION_DELETE:
+      return "CHARACTER_OPERATION_DELETE";
+    case CharacterOperation.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** Pool to scorer process; one message is one ZeroMQ frame. */
 export interface ScorerRequest {
   /** One of. */
@@ -261,6 +318,20 @@ export interface TextEvidence {
   text: string;
   /** Lines in reading order. */
   lines: TextLine[];
+  /** How the text differs from the target, from left to right; spaces and case do not count. */
+  alignment: CharacterMatch[];
+}
+
+/** One step of an alignment. Indices count code points; absent: no counterpart. */
+export interface CharacterMatch {
+  /** What happened to the character. */
+  operation: CharacterOperation;
+  /** Character of the target. */
+  targetIndex?:
+    | number
+    | undefined;
+  /** Character of the text that was read. */
+  recognizedIndex?: number | undefined;
 }
 
 /** One line of text. */
@@ -269,8 +340,20 @@ export interface TextLine {
   text: string;
   /** Mean probability of its characters, 0..1. */
   confidence: number;
-  /** Where. */
-  box: PixelBox | undefined;
+  /** Upright rectangle around the polygon. */
+  box:
+    | PixelBox
+    | undefined;
+  /** Four corners: start and end of the upper edge, end and start of the lower one, for text that runs to the right. */
+  polygon: PixelPoint[];
+}
+
+/** Place in pixels. */
+export interface PixelPoint {
+  /** To the right. */
+  x: number;
+  /** Down. */
+  y: number;
 }
 
 function createBaseScorerRequest(): ScorerRequest {
@@ -2650,7 +2733,7 @@ export const RunLengthMask: MessageFns<RunLengthMask> = {
 };
 
 function createBaseTextEvidence(): TextEvidence {
-  return { text: "", lines: [] };
+  return { text: "", lines: [], alignment: [] };
 }
 
 export const TextEvidence: MessageFns<TextEvidence> = {
@@ -2660,6 +2743,9 @@ export const TextEvidence: MessageFns<TextEvidence> = {
     }
     for (const v of message.lines) {
       TextLine.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.alignment) {
+      CharacterMatch.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2693,6 +2779,14 @@ export const TextEvidence: MessageFns<TextEvidence> = {
             message.lines.push(TextLine.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.alignment.push(CharacterMatch.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2709,6 +2803,9 @@ export const TextEvidence: MessageFns<TextEvidence> = {
     return {
       text: isSet(object.text) ? globalThis.String(object.text) : "",
       lines: globalThis.Array.isArray(object?.lines) ? object.lines.map((e: any) => TextLine.fromJSON(e)) : [],
+      alignment: globalThis.Array.isArray(object?.alignment)
+        ? object.alignment.map((e: any) => CharacterMatch.fromJSON(e))
+        : [],
     };
   },
 
@@ -2720,6 +2817,9 @@ export const TextEvidence: MessageFns<TextEvidence> = {
     if (message.lines?.length) {
       obj.lines = message.lines.map((e) => TextLine.toJSON(e));
     }
+    if (message.alignment?.length) {
+      obj.alignment = message.alignment.map((e) => CharacterMatch.toJSON(e));
+    }
     return obj;
   },
 
@@ -2730,12 +2830,122 @@ export const TextEvidence: MessageFns<TextEvidence> = {
     const message = createBaseTextEvidence();
     message.text = object.text ?? "";
     message.lines = object.lines?.map((e) => TextLine.fromPartial(e)) || [];
+    message.alignment = object.alignment?.map((e) => CharacterMatch.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCharacterMatch(): CharacterMatch {
+  return { operation: 0, targetIndex: undefined, recognizedIndex: undefined };
+}
+
+export const CharacterMatch: MessageFns<CharacterMatch> = {
+  encode(message: CharacterMatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== 0) {
+      writer.uint32(8).int32(message.operation);
+    }
+    if (message.targetIndex !== undefined) {
+      writer.uint32(16).int32(message.targetIndex);
+    }
+    if (message.recognizedIndex !== undefined) {
+      writer.uint32(24).int32(message.recognizedIndex);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CharacterMatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCharacterMatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.operation = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.targetIndex = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.recognizedIndex = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CharacterMatch {
+    return {
+      operation: isSet(object.operation) ? characterOperationFromJSON(object.operation) : 0,
+      targetIndex: isSet(object.targetIndex)
+        ? globalThis.Number(object.targetIndex)
+        : isSet(object.target_index)
+        ? globalThis.Number(object.target_index)
+        : undefined,
+      recognizedIndex: isSet(object.recognizedIndex)
+        ? globalThis.Number(object.recognizedIndex)
+        : isSet(object.recognized_index)
+        ? globalThis.Number(object.recognized_index)
+        : undefined,
+    };
+  },
+
+  toJSON(message: CharacterMatch): unknown {
+    const obj: any = {};
+    if (message.operation !== 0) {
+      obj.operation = characterOperationToJSON(message.operation);
+    }
+    if (message.targetIndex !== undefined) {
+      obj.targetIndex = Math.round(message.targetIndex);
+    }
+    if (message.recognizedIndex !== undefined) {
+      obj.recognizedIndex = Math.round(message.recognizedIndex);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CharacterMatch>, I>>(base?: I): CharacterMatch {
+    return CharacterMatch.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CharacterMatch>, I>>(object: I): CharacterMatch {
+    const message = createBaseCharacterMatch();
+    message.operation = object.operation ?? 0;
+    message.targetIndex = object.targetIndex ?? undefined;
+    message.recognizedIndex = object.recognizedIndex ?? undefined;
     return message;
   },
 };
 
 function createBaseTextLine(): TextLine {
-  return { text: "", confidence: 0, box: undefined };
+  return { text: "", confidence: 0, box: undefined, polygon: [] };
 }
 
 export const TextLine: MessageFns<TextLine> = {
@@ -2748,6 +2958,9 @@ export const TextLine: MessageFns<TextLine> = {
     }
     if (message.box !== undefined) {
       PixelBox.encode(message.box, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.polygon) {
+      PixelPoint.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2789,6 +3002,14 @@ export const TextLine: MessageFns<TextLine> = {
             message.box = PixelBox.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.polygon.push(PixelPoint.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2806,6 +3027,7 @@ export const TextLine: MessageFns<TextLine> = {
       text: isSet(object.text) ? globalThis.String(object.text) : "",
       confidence: isSet(object.confidence) ? globalThis.Number(object.confidence) : 0,
       box: isSet(object.box) ? PixelBox.fromJSON(object.box) : undefined,
+      polygon: globalThis.Array.isArray(object?.polygon) ? object.polygon.map((e: any) => PixelPoint.fromJSON(e)) : [],
     };
   },
 
@@ -2820,6 +3042,9 @@ export const TextLine: MessageFns<TextLine> = {
     if (message.box !== undefined) {
       obj.box = PixelBox.toJSON(message.box);
     }
+    if (message.polygon?.length) {
+      obj.polygon = message.polygon.map((e) => PixelPoint.toJSON(e));
+    }
     return obj;
   },
 
@@ -2831,6 +3056,92 @@ export const TextLine: MessageFns<TextLine> = {
     message.text = object.text ?? "";
     message.confidence = object.confidence ?? 0;
     message.box = (object.box !== undefined && object.box !== null) ? PixelBox.fromPartial(object.box) : undefined;
+    message.polygon = object.polygon?.map((e) => PixelPoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePixelPoint(): PixelPoint {
+  return { x: 0, y: 0 };
+}
+
+export const PixelPoint: MessageFns<PixelPoint> = {
+  encode(message: PixelPoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.x !== 0) {
+      writer.uint32(9).double(message.x);
+    }
+    if (message.y !== 0) {
+      writer.uint32(17).double(message.y);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PixelPoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePixelPoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.x = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.y = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PixelPoint {
+    return {
+      x: isSet(object.x) ? globalThis.Number(object.x) : 0,
+      y: isSet(object.y) ? globalThis.Number(object.y) : 0,
+    };
+  },
+
+  toJSON(message: PixelPoint): unknown {
+    const obj: any = {};
+    if (message.x !== 0) {
+      obj.x = floatToJson(message.x);
+    }
+    if (message.y !== 0) {
+      obj.y = floatToJson(message.y);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PixelPoint>, I>>(base?: I): PixelPoint {
+    return PixelPoint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PixelPoint>, I>>(object: I): PixelPoint {
+    const message = createBasePixelPoint();
+    message.x = object.x ?? 0;
+    message.y = object.y ?? 0;
     return message;
   },
 };

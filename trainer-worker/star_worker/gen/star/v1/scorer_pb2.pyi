@@ -1,11 +1,25 @@
 from star_worker.gen.star.v1 import error_reason_pb2 as _error_reason_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class CharacterOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHARACTER_OPERATION_UNSPECIFIED: _ClassVar[CharacterOperation]
+    CHARACTER_OPERATION_MATCH: _ClassVar[CharacterOperation]
+    CHARACTER_OPERATION_SUBSTITUTE: _ClassVar[CharacterOperation]
+    CHARACTER_OPERATION_INSERT: _ClassVar[CharacterOperation]
+    CHARACTER_OPERATION_DELETE: _ClassVar[CharacterOperation]
+CHARACTER_OPERATION_UNSPECIFIED: CharacterOperation
+CHARACTER_OPERATION_MATCH: CharacterOperation
+CHARACTER_OPERATION_SUBSTITUTE: CharacterOperation
+CHARACTER_OPERATION_INSERT: CharacterOperation
+CHARACTER_OPERATION_DELETE: CharacterOperation
 
 class ScorerRequest(_message.Message):
     __slots__ = ("batch", "heartbeat", "shutdown")
@@ -221,19 +235,41 @@ class RunLengthMask(_message.Message):
     def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TextEvidence(_message.Message):
-    __slots__ = ("text", "lines")
+    __slots__ = ("text", "lines", "alignment")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
+    ALIGNMENT_FIELD_NUMBER: _ClassVar[int]
     text: str
     lines: _containers.RepeatedCompositeFieldContainer[TextLine]
-    def __init__(self, text: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[TextLine, _Mapping]]] = ...) -> None: ...
+    alignment: _containers.RepeatedCompositeFieldContainer[CharacterMatch]
+    def __init__(self, text: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[TextLine, _Mapping]]] = ..., alignment: _Optional[_Iterable[_Union[CharacterMatch, _Mapping]]] = ...) -> None: ...
+
+class CharacterMatch(_message.Message):
+    __slots__ = ("operation", "target_index", "recognized_index")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECOGNIZED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    operation: CharacterOperation
+    target_index: int
+    recognized_index: int
+    def __init__(self, operation: _Optional[_Union[CharacterOperation, str]] = ..., target_index: _Optional[int] = ..., recognized_index: _Optional[int] = ...) -> None: ...
 
 class TextLine(_message.Message):
-    __slots__ = ("text", "confidence", "box")
+    __slots__ = ("text", "confidence", "box", "polygon")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
+    POLYGON_FIELD_NUMBER: _ClassVar[int]
     text: str
     confidence: float
     box: PixelBox
-    def __init__(self, text: _Optional[str] = ..., confidence: _Optional[float] = ..., box: _Optional[_Union[PixelBox, _Mapping]] = ...) -> None: ...
+    polygon: _containers.RepeatedCompositeFieldContainer[PixelPoint]
+    def __init__(self, text: _Optional[str] = ..., confidence: _Optional[float] = ..., box: _Optional[_Union[PixelBox, _Mapping]] = ..., polygon: _Optional[_Iterable[_Union[PixelPoint, _Mapping]]] = ...) -> None: ...
+
+class PixelPoint(_message.Message):
+    __slots__ = ("x", "y")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
