@@ -1,5 +1,7 @@
 import type { MaybeReward } from './advantages.js';
 import { kendallCorrelation, spearmanCorrelation } from './rank-correlation.js';
+import { type AdvantageSettings, rewardAdvantages, rewardNumbers } from './reward-advantages.js';
+import type { Reward } from './types.js';
 
 /** What one reward says of the pictures of a group, in their order. */
 export interface JudgedGroup {
@@ -40,6 +42,15 @@ export interface RewardComparison {
   readonly spearman: number | null;
   /** Mean of Kendall's tau-b inside groups, -1..1. */
   readonly kendall: number | null;
+}
+
+/** Rewards of the groups of one iteration with the advantages that they give. */
+export function judgedGroups(groups: readonly (readonly Reward[])[], settings: AdvantageSettings): JudgedGroup[] {
+  const advantages = rewardAdvantages(groups, settings);
+  return groups.map((rewards, index) => ({
+    rewards: rewardNumbers(rewards),
+    advantages: advantages[index]?.advantages ?? [],
+  }));
 }
 
 type Pair = readonly [before: number, after: number];

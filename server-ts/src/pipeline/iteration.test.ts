@@ -24,6 +24,8 @@ async function iterate(
     forceCheckpoint: () => false,
     trainer,
     scorer,
+    rewardVersion: 1,
+    onGroupScored: () => undefined,
     artifacts,
     telemetry: { event: () => undefined, metrics: () => undefined },
     clock: new FakeClock(),

@@ -16,7 +16,7 @@ import type {
   Telemetry,
   Trainer,
 } from './ports.js';
-import { RewardStage, type ScoredGroup } from './reward-stage.js';
+import { RewardStage, type ScoredGroup, type ScoringObserver } from './reward-stage.js';
 import { imagePath, keepsArtifacts, mapsPath } from './rollout-artifacts.js';
 import { sampleRollouts } from './rollout-stage.js';
 import { Stopwatch } from './stopwatch.js';
@@ -25,7 +25,9 @@ import { lossMasks } from './update-stage.js';
 /** What an iteration works with. */
 export interface IterationInput {
   readonly runId: string;
+  /** With the reward that is in effect. */
   readonly recipe: Recipe;
+  readonly rewardVersion: number;
   readonly iteration: number;
   readonly prompts: readonly PromptRecord[];
   readonly model: PreparedModel;
@@ -33,6 +35,7 @@ export interface IterationInput {
   readonly forceCheckpoint: () => boolean;
   readonly trainer: Trainer;
   readonly scorer: RewardScorer;
+  readonly onGroupScored: ScoringObserver;
   readonly artifacts: ArtifactStore;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
@@ -68,7 +71,7 @@ async function carryOut(input: IterationInput, stopwatch: Stopwatch): Promise<Do
   const context = taskContext(input, signal);
 
   const plan = rolloutPlan(recipe, input.prompts, iteration);
-  const rewards = new RewardStage(recipe, plan.groups, input.scorer, signal);
+  const rewards = new RewardStage(recipe, plan.groups, input, signal);
   try {
     const { allocations } = await stopwatch.time('sampling', () =>
       sampleRollouts({ ...input, context, plan, rewards, stopwatch }),
@@ -101,7 +104,7 @@ function taskContext(input: IterationInput, signal: AbortSignal): TaskContext {
 
 /** Rows of the rollouts. */
 function rolloutRows(
-  { iteration, recipe }: IterationInput,
+  { iteration, recipe, rewardVersion }: IterationInput,
   plan: RolloutPlan,
   groups: readonly ScoredGroup[],
   advantages: readonly GroupAdvantages[],
@@ -122,6 +125,7 @@ function rolloutRows(
         seed,
         reward: reward?.kind === 'value' ? reward.reward : null,
         advantage: advantages[groupIndex]?.advantages[position] ?? null,
+        rewardVersion,
         scores: groups[groupIndex]?.scores[position] ?? {},
         imagePath: keeps ? imagePath(iteration, rolloutId) : null,
         mapsPath: keeps && allocation !== null ? mapsPath(iteration, rolloutId) : null,
@@ -132,7 +136,7 @@ function rolloutRows(
 }
 
 function iterationRecord(
-  { runId, iteration, recipe }: IterationInput,
+  { runId, iteration, recipe, rewardVersion }: IterationInput,
   done: DoneIteration,
   stopwatch: Stopwatch,
 ): IterationRecord {
@@ -148,7 +152,7 @@ function iterationRecord(
   return {
     runId,
     iteration,
-    metrics: { ...reduced, ...update.metrics },
+    metrics: { ...reduced, ...update.metrics, reward_version: rewardVersion },
     // The worker's phases are parts of `sampling` and `update`; ours win where a name is the same.
     seconds: { ...update.seconds, ...stopwatch.seconds },
     rollouts: done.rollouts,

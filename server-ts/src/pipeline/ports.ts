@@ -1,4 +1,5 @@
 import type { Recipe } from '../config/recipe.js';
+import type { RewardEvent, RewardVersion } from '../core/reward-version.js';
 import type { RunState } from '../core/run-state.js';
 import type {
   ExportOutcome,
@@ -105,6 +106,12 @@ export interface StoredRun {
   readonly failure: string | null;
 }
 
+/** A version of a run's reward, as stored. */
+export type StoredRewardVersion = RewardVersion<Recipe['reward']>;
+
+/** What happens to the reward of a run. */
+export type StoredRewardEvent = RewardEvent<Recipe['reward']>;
+
 /** One point of the reproducible metric series. */
 export interface MetricPoint {
   readonly iteration: number;
@@ -123,6 +130,8 @@ export interface StoredRollout {
   /** Null: missing. */
   readonly reward: number | null;
   readonly advantage: number | null;
+  /** Version of the run's reward that it was judged by. */
+  readonly rewardVersion: number;
   readonly scores: Readonly<Record<string, Score>>;
   /** Paths in the artifact store; null where not kept. */
   readonly imagePath: string | null;
@@ -163,6 +172,15 @@ export interface RunStore {
   listRuns(limit: number): StoredRun[];
   /** @throws StarError STATE_CONFLICT for an illegal move */
   setState(runId: string, state: RunState, failure?: string): StoredRun;
+  /** Every version of the run's reward, by version. */
+  rewardVersions(runId: string): StoredRewardVersion[];
+  /**
+   * Applies the transition function of `core/reward-version.ts`.
+   *
+   * @returns all versions after it
+   * @throws StarError STATE_CONFLICT for a move that is not allowed
+   */
+  advanceReward(runId: string, event: StoredRewardEvent): StoredRewardVersion[];
   commitIteration(record: IterationRecord): void;
   /** Removes everything of iterations >= `iteration` (they are recomputed from a checkpoint). */
   rewind(runId: string, iteration: number): void;

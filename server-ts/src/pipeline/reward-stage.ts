@@ -1,7 +1,7 @@
 import type { Recipe } from '../config/recipe.js';
 import { type GroupAdvantages, groupAdvantages } from '../core/advantages.js';
 import { StarError } from '../core/errors.js';
-import { rewardAdvantages, rewardNumbers } from '../core/reward-advantages.js';
+import { type AdvantageSettings, rewardAdvantages, rewardNumbers } from '../core/reward-advantages.js';
 import { groupRewards } from '../core/rewards.js';
 import type { Reward, RolloutGroup, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from './ports.js';
@@ -11,6 +11,9 @@ export interface ScoredGroup {
   readonly scores: readonly Readonly<Record<string, Score>>[];
   readonly rewards: readonly Reward[];
 }
+
+/** Told of every group that has its rewards. Must not throw. */
+export type ScoringObserver = (requests: readonly ScoreRequest[], group: ScoredGroup) => void;
 
 /** Scores groups as they become complete, and forms advantages as soon as their statistics are known. */
 export class RewardStage {
@@ -23,7 +26,7 @@ export class RewardStage {
   constructor(
     private readonly recipe: Recipe,
     private readonly plan: readonly RolloutGroup[],
-    private readonly scorer: RewardScorer,
+    private readonly judge: { readonly scorer: RewardScorer; readonly onGroupScored: ScoringObserver },
     private readonly signal: AbortSignal,
   ) {
     this.#groups = plan.map(() => Promise.withResolvers<ScoredGroup>());
@@ -67,7 +70,7 @@ export class RewardStage {
     this.#allAdvantages ??= this.scored().then((groups) =>
       rewardAdvantages(
         groups.map(({ rewards }) => rewards),
-        { ...advantages, combination: reward.combination, terms: reward.components },
+        advantageSettings(this.recipe),
       ),
     );
     return (await this.#allAdvantages)[groupIndex] as GroupAdvantages;
@@ -90,9 +93,16 @@ export class RewardStage {
   }
 
   async #score(requests: readonly ScoreRequest[]): Promise<ScoredGroup> {
-    const scores = await this.scorer.score(requests, this.signal);
-    return { scores, rewards: groupRewards(scores, this.recipe.reward.components) };
+    const scores = await this.judge.scorer.score(requests, this.signal);
+    const group = { scores, rewards: groupRewards(scores, this.recipe.reward.components) };
+    this.judge.onGroupScored(requests, group);
+    return group;
   }
+}
+
+/** How a recipe turns rewards into advantages. */
+export function advantageSettings({ advantages, reward }: Recipe): AdvantageSettings {
+  return { ...advantages, combination: reward.combination, terms: reward.components };
 }
 
 /**

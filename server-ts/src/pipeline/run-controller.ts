@@ -1,6 +1,7 @@
+import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import { isFinal, type RunState } from '../core/run-state.js';
-import type { StoredRun } from './ports.js';
+import type { StoredRewardVersion, StoredRun } from './ports.js';
 import { carryOutRun, type RunServices } from './run-session.js';
 
 /** The run under way. */
@@ -9,7 +10,13 @@ interface ActiveRun {
   readonly abort: AbortController;
   stopping: boolean;
   insideIteration: boolean;
+  rewardChanged: () => void;
 }
+
+/** What people may do to the reward of a run. */
+export type RewardChange =
+  | { readonly kind: 'staged'; readonly reward: Recipe['reward']; readonly author: string }
+  | { readonly kind: 'rolledBack'; readonly author: string };
 
 /** Runs looked through at start for ones that a crash left behind. */
 const MOST_RUNS_TO_TAKE_UP = 1000;
@@ -82,6 +89,26 @@ export class RunController {
     return queued;
   }
 
+  /**
+   * Stages a reward, or undoes the last change: a staged reward is withdrawn, else the one before the reward in effect is
+   * staged. It takes effect at the boundary of an iteration that has not begun. Runs that wait or were stopped take it up later.
+   *
+   * @throws StarError NOT_FOUND; STATE_CONFLICT when the run has succeeded, or there is nothing to go back to
+   */
+  changeReward(runId: string, change: RewardChange): StoredRewardVersion[] {
+    const { state, completedIterations } = this.services.store.getRun(runId);
+    if (state === 'SUCCEEDED') {
+      throw new StarError('STATE_CONFLICT', `run ${runId} has ended; compare rewards on it with \`star rescore\``, {
+        runId,
+      });
+    }
+    const active = this.#active?.runId === runId ? this.#active : null;
+    const earliestIteration = completedIterations + Number(active?.insideIteration ?? false);
+    const versions = this.services.store.advanceReward(runId, { ...change, earliestIteration });
+    active?.rewardChanged();
+    return versions;
+  }
+
   /** Ends the run under way with an error, for example when no worker can be started any more. */
   failActive(error: StarError): void {
     this.#active?.abort.abort(error);
@@ -113,7 +140,13 @@ export class RunController {
   async #next(): Promise<void> {
     const runId = this.#queue.shift();
     if (runId === undefined || this.#closed) return;
-    const active: ActiveRun = { runId, abort: new AbortController(), stopping: false, insideIteration: false };
+    const active: ActiveRun = {
+      runId,
+      abort: new AbortController(),
+      stopping: false,
+      insideIteration: false,
+      rewardChanged: () => undefined,
+    };
     this.#active = active;
     this.services.store.setState(runId, 'RUNNING');
     this.services.telemetry.event('run.started', { runId });
@@ -123,6 +156,9 @@ export class RunController {
         stopping: () => active.stopping,
         insideIteration: (inside) => {
           active.insideIteration = inside;
+        },
+        onRewardChange: (listener) => {
+          active.rewardChanged = listener;
         },
       });
       this.#end(runId, end);

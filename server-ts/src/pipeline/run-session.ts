@@ -6,7 +6,6 @@ import { runEvaluation } from './evaluation.js';
 import { runIteration } from './iteration.js';
 import type {
   ArtifactStore,
-  RewardScorer,
   RewardScorerFactory,
   RunStore,
   StoredRun,
@@ -14,6 +13,7 @@ import type {
   Telemetry,
   Trainer,
 } from './ports.js';
+import { RewardSwap } from './reward-swap.js';
 
 /** Artifacts beside pictures and maps. */
 export const MODEL_PATH = 'model.json';
@@ -44,6 +44,8 @@ export interface RunRequests {
   readonly stopping: () => boolean;
   /** Told whether the run is inside an iteration: elsewhere a stop need not wait. */
   readonly insideIteration: (inside: boolean) => void;
+  /** Takes what is to be called after every change of the run's staged reward. */
+  readonly onRewardChange: (listener: () => void) => void;
 }
 
 /** How a run came to its end without an error. */
@@ -58,12 +60,13 @@ export type RunEnd = 'SUCCEEDED' | 'STOPPED';
 export async function carryOutRun(services: RunServices, runId: string, requests: RunRequests): Promise<RunEnd> {
   const { recipe } = services.store.getRun(runId);
   const prompts = await services.loadPrompts(recipe);
-  const scorer = await services.createScorer(recipe, requests.signal);
+  const rewards = await RewardSwap.start(services, runId, requests.signal);
+  requests.onRewardChange(() => rewards.takeUp());
   try {
-    const session = new RunSession(services, runId, requests, scorer, prompts);
+    const session = new RunSession(services, runId, requests, rewards, prompts);
     return await untilWorkerStays(services, runId, () => session.fromCheckpoint());
   } finally {
-    await scorer.close();
+    await rewards.close();
   }
 }
 
@@ -96,7 +99,7 @@ class RunSession {
     private readonly services: RunServices,
     private readonly runId: string,
     private readonly requests: RunRequests,
-    private readonly scorer: RewardScorer,
+    private readonly rewards: RewardSwap,
     private readonly prompts: { readonly train: PromptRecord[]; readonly evaluation: PromptRecord[] },
   ) {
     this.#recipe = services.store.getRun(runId).recipe;
@@ -129,19 +132,22 @@ class RunSession {
   }
 
   async #iterate(iteration: number, model: PreparedModel): Promise<void> {
-    const { runId, services, requests } = this;
+    const { runId, services, requests, rewards } = this;
+    const reward = await rewards.at(iteration);
     requests.insideIteration(true);
     try {
       const last = iteration === this.#recipe.iterations - 1;
       const record = await runIteration({
         ...services,
         runId,
-        recipe: this.#recipe,
+        recipe: reward.recipe,
+        rewardVersion: reward.version,
         iteration,
         prompts: this.prompts.train,
         model,
         forceCheckpoint: () => last || requests.stopping(),
-        scorer: this.scorer,
+        scorer: reward.scorer,
+        onGroupScored: rewards.observe,
         signal: requests.signal,
       });
       services.store.commitIteration(record);
@@ -163,13 +169,15 @@ class RunSession {
     if (policyVersion !== 0 && policyVersion !== this.#recipe.iterations && !between) return;
     if (store.evaluations(this.runId).some((record) => record.policyVersion === policyVersion)) return;
     telemetry.event('evaluation.started', { runId: this.runId, policyVersion });
-    const record = await runEvaluation({
-      ...this.services,
-      context: this.#context(policyVersion),
-      recipe: this.#recipe,
-      prompts: this.prompts.evaluation,
-      scorer: this.scorer,
-    });
+    const record = await this.rewards.withRecipeScorer((scorer) =>
+      runEvaluation({
+        ...this.services,
+        context: this.#context(policyVersion),
+        recipe: this.#recipe,
+        prompts: this.prompts.evaluation,
+        scorer,
+      }),
+    );
     store.commitEvaluation(record);
     telemetry.event('evaluation.completed', { runId: this.runId, policyVersion, pictures: record.items.length });
   }

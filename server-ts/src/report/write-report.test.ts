@@ -75,7 +75,7 @@ async function fill(): Promise<void> {
   await sources.artifacts.put(RUN, 'model.json', Buffer.from('{"environment": {"torch": "2.13.0"}}'));
   await sources.artifacts.put(RUN, 'export.json', Buffer.from(JSON.stringify({ path: '/x/export', format: 'lora' })));
   const rollout = { rolloutId: '0-0-0', iteration: 0, promptIndex: 0, prompt: PROMPT, tag: 'colors', seed: 1n };
-  const scored = { reward: 1, advantage: 0.5, scores: { geneval: score(1) } };
+  const scored = { reward: 1, advantage: 0.5, rewardVersion: 1, scores: { geneval: score(1) } };
   const files = { imagePath: 'rollouts/0-0-0.png', mapsPath: 'rollouts/0-0-0.maps.json' };
   store.commitIteration({
     runId: RUN,

@@ -45,6 +45,7 @@ const iteration: IterationRecord = {
       seed: 9_007_199_254_740_993n,
       reward: null,
       advantage: null,
+      rewardVersion: 1,
       scores: {},
       imagePath: 'rollouts/0-0-0.png',
       mapsPath: null,

@@ -2,7 +2,7 @@ import Database from 'better-sqlite3';
 import { StarError } from '../core/errors.js';
 
 /** Numbered migrations: entry i takes a database from `user_version` i to i + 1. Never edit one that was released. */
-const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE runs (
     run_id TEXT PRIMARY KEY,
@@ -66,6 +66,27 @@ const MIGRATIONS: readonly string[] = [
     image_path TEXT,
     PRIMARY KEY (run_id, policy_version, position)
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  -- What the reward of a run is, was and might become; version 1 is the recipe's.
+  CREATE TABLE reward_versions (
+    run_id TEXT NOT NULL REFERENCES runs (run_id),
+    version INTEGER NOT NULL,
+    reward_json TEXT NOT NULL,
+    state TEXT NOT NULL,
+    earliest_iteration INTEGER NOT NULL,
+    effective_iteration INTEGER,
+    rollback_of INTEGER,
+    author TEXT NOT NULL,
+    staged_at TEXT NOT NULL,
+    failure TEXT,
+    shadow_json TEXT,
+    PRIMARY KEY (run_id, version)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO reward_versions
+    SELECT run_id, 1, json_extract(recipe_json, '$.reward'), 'ACTIVE', 0, 0, NULL, 'recipe', created_at, NULL, NULL
+    FROM runs;
+  ALTER TABLE rollouts ADD COLUMN reward_version INTEGER NOT NULL DEFAULT 1;
   `,
 ];
 

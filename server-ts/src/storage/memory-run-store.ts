@@ -1,11 +1,14 @@
 import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
+import { advanceLineage, firstLineage } from '../core/reward-version.js';
 import { moveRun, type RunState } from '../core/run-state.js';
 import type {
   EvaluationRecord,
   IterationRecord,
   MetricPoint,
   RunStore,
+  StoredRewardEvent,
+  StoredRewardVersion,
   StoredRollout,
   StoredRun,
 } from '../pipeline/ports.js';
@@ -13,6 +16,7 @@ import { assertCommittable, noRollout, noRun } from './store-rules.js';
 
 interface Entry {
   run: StoredRun;
+  rewardVersions: StoredRewardVersion[];
   iterations: IterationRecord[];
   evaluations: Map<number, EvaluationRecord>;
 }
@@ -37,7 +41,8 @@ export class MemoryRunStore implements RunStore {
       updatedAt: at,
       failure: null,
     };
-    this.#entries.set(run.runId, { run: stored, iterations: [], evaluations: new Map() });
+    const rewardVersions = firstLineage(stored.recipe.reward, at);
+    this.#entries.set(run.runId, { run: stored, rewardVersions, iterations: [], evaluations: new Map() });
     return stored;
   }
 
@@ -55,6 +60,16 @@ export class MemoryRunStore implements RunStore {
   setState(runId: string, state: RunState, failure?: string): StoredRun {
     const { run } = this.#entry(runId);
     return this.#change(runId, { state: moveRun(run.state, state), failure: failure ?? null });
+  }
+
+  rewardVersions(runId: string): StoredRewardVersion[] {
+    return this.#entry(runId).rewardVersions;
+  }
+
+  advanceReward(runId: string, event: StoredRewardEvent): StoredRewardVersion[] {
+    const entry = this.#entry(runId);
+    entry.rewardVersions = advanceLineage(entry.rewardVersions, structuredClone(event), this.now());
+    return entry.rewardVersions;
   }
 
   commitIteration(record: IterationRecord): void {

@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tinyRecipe } from '../../test/tiny-recipe.js';
 import type { Recipe } from '../config/recipe.js';
+import { compareRewards } from '../core/reward-comparison.js';
 import type { Score } from '../core/types.js';
 import type { IterationRecord, RunStore, StoredRollout } from '../pipeline/ports.js';
-import { openDatabase } from './database.js';
+import { MIGRATIONS, openDatabase } from './database.js';
 import { MemoryRunStore } from './memory-run-store.js';
 import { SqliteRunStore } from './sqlite-run-store.js';
 
@@ -29,6 +31,7 @@ const rollout = (iteration: number, index: number): StoredRollout => ({
   seed: 9_223_372_036_854_775_807n - BigInt(index),
   reward: index === 0 ? 0.1 + 0.2 : null,
   advantage: index === 0 ? 1 / 3 : null,
+  rewardVersion: 1 + iteration,
   scores: { geneval: index === 0 ? score : failed, text: abstained },
   imagePath: 'rollouts/0-0-0.png',
   mapsPath: null,
@@ -42,6 +45,10 @@ const iteration = (index: number, checkpointVersion: number | null = null): Iter
   rollouts: [rollout(index, 0), rollout(index, 1)],
   checkpointVersion,
 });
+
+const otherReward = { ...tinyRecipe().reward, processCount: 2 };
+const staged = { kind: 'staged', reward: otherReward, earliestIteration: 3, author: 'me' } as const;
+const shadow = compareRewards([]);
 
 let folder: string;
 beforeEach(() => {
@@ -83,6 +90,8 @@ describe.each(stores)('run store: %s', (_, create) => {
       () => store.getRun('x'),
       () => store.setState('x', 'RUNNING'),
       () => store.commitIteration({ ...iteration(0), runId: 'x' }),
+      () => store.rewardVersions('x'),
+      () => store.advanceReward('x', staged),
       () => store.rewind('x', 0),
       () => store.commitEvaluation({ runId: 'x', policyVersion: 0, items: [] }),
       () => store.evaluations('x'),
@@ -149,6 +158,46 @@ describe.each(stores)('run store: %s', (_, create) => {
     expect(store.getRun('r1').completedIterations).toBe(3);
   });
 
+  it("keeps every version of the reward, from the recipe's on", () => {
+    expect(store.rewardVersions('r1')).toEqual([
+      {
+        version: 1,
+        reward: tinyRecipe().reward,
+        state: 'ACTIVE',
+        earliestIteration: 0,
+        effectiveIteration: 0,
+        rollbackOf: null,
+        author: 'recipe',
+        stagedAt: now(),
+        failure: null,
+        shadow: null,
+      },
+    ]);
+    store.advanceReward('r1', staged);
+    store.advanceReward('r1', { kind: 'checked', version: 2 });
+    store.advanceReward('r1', { kind: 'shadowed', version: 2, shadow });
+    const last = store.advanceReward('r1', { kind: 'activated', version: 2, iteration: 3 });
+    expect(last.map(({ state }) => state)).toEqual(['RETIRED', 'ACTIVE']);
+    expect(last[1]).toMatchObject({ reward: otherReward, author: 'me', effectiveIteration: 3, shadow });
+    expect(store.rewardVersions('r1')).toEqual(last);
+    store.rewind('r1', 0);
+    expect(store.rewardVersions('r1')).toEqual(last);
+    const undone = store.advanceReward('r1', { kind: 'rolledBack', earliestIteration: 4, author: 'me' });
+    expect(undone[2]).toMatchObject({ rollbackOf: 2, reward: tinyRecipe().reward });
+    const refused = store.advanceReward('r1', { kind: 'refused', version: 3, failure: 'no bundle' });
+    expect(refused[2]).toMatchObject({ state: 'REFUSED', failure: 'no bundle' });
+    expect(store.rewardVersions('r1')).toEqual(refused);
+  });
+
+  it('changes nothing of the reward by a move that is not allowed', () => {
+    store.advanceReward('r1', staged);
+    const before = store.rewardVersions('r1');
+    expect(() => store.advanceReward('r1', { kind: 'activated', version: 2, iteration: 3 })).toThrow(
+      expect.objectContaining({ reason: 'STATE_CONFLICT' }),
+    );
+    expect(store.rewardVersions('r1')).toEqual(before);
+  });
+
   it('keeps evaluations by policy version, in order of items; a repeat replaces', () => {
     const item = { prompt: 'p', tag: 't', seed: 2n ** 62n + 1n, scores: { geneval: score }, imagePath: null };
     store.commitEvaluation({ runId: 'r1', policyVersion: 3, items: [item, { ...item, prompt: 'q' }] });
@@ -178,6 +227,23 @@ describe('SQLite file', () => {
     const old = { ...tinyRecipe(), gone: { with: 'an earlier version' } };
     store.createRun({ runId: 'r1', recipe: old, recipeText: '' });
     expect(store.listRuns(1)[0]?.recipe).toEqual(old);
+  });
+
+  it('gives the runs of the first schema their reward as version 1', () => {
+    const path = join(folder, 'old.db');
+    const old = new Database(path);
+    old.exec(MIGRATIONS[0] ?? '');
+    old
+      .prepare(`INSERT INTO runs VALUES ('r1', ?, '', 'STOPPED', 1, 1, 'then', 'then', NULL, 1)`)
+      .run(JSON.stringify(tinyRecipe()));
+    old.exec(`INSERT INTO rollouts VALUES ('r1', '0-0-0', 0, 0, 0, 'p', 't', '1', 0.5, 0.1, '{}', NULL, NULL)`);
+    old.pragma('user_version = 1');
+    old.close();
+    const store = new SqliteRunStore(openDatabase(path), now);
+    expect(store.rewardVersions('r1')).toMatchObject([
+      { version: 1, reward: tinyRecipe().reward, state: 'ACTIVE', effectiveIteration: 0, stagedAt: 'then' },
+    ]);
+    expect(store.getRollout('r1', '0-0-0').rewardVersion).toBe(1);
   });
 
   it('refuses a file of a newer version', () => {

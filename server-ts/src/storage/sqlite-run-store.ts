@@ -1,6 +1,8 @@
 import type Database from 'better-sqlite3';
 import { type Recipe, recipeSchema } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
+import type { RewardComparison } from '../core/reward-comparison.js';
+import { advanceLineage, firstLineage, type RewardVersionState } from '../core/reward-version.js';
 import { moveRun, type RunState } from '../core/run-state.js';
 import type { Score } from '../core/types.js';
 import type {
@@ -8,6 +10,8 @@ import type {
   IterationRecord,
   MetricPoint,
   RunStore,
+  StoredRewardEvent,
+  StoredRewardVersion,
   StoredRollout,
   StoredRun,
 } from '../pipeline/ports.js';
@@ -36,6 +40,20 @@ interface RolloutRow {
   scores_json: string;
   image_path: string | null;
   maps_path: string | null;
+  reward_version: number;
+}
+
+interface RewardVersionRow {
+  version: number;
+  reward_json: string;
+  state: string;
+  earliest_iteration: number;
+  effective_iteration: number | null;
+  rollback_of: number | null;
+  author: string;
+  staged_at: string;
+  failure: string | null;
+  shadow_json: string | null;
 }
 
 interface EvaluationItemRow {
@@ -64,10 +82,12 @@ export class SqliteRunStore implements RunStore {
       if (this.#runRow(run.runId) !== undefined) {
         throw new StarError('STATE_CONFLICT', `run ${run.runId} exists already`);
       }
+      const at = this.now();
       this.#run(
         `INSERT INTO runs VALUES (?, ?, ?, 'QUEUED', 0, 0, ?, ?, NULL, (SELECT ifnull(max(sequence), 0) + 1 FROM runs))`,
-        [run.runId, JSON.stringify(run.recipe), run.recipeText, this.now(), this.now()],
+        [run.runId, JSON.stringify(run.recipe), run.recipeText, at, at],
       );
+      for (const version of firstLineage(run.recipe.reward, at)) this.#putRewardVersion(run.runId, version);
       return this.getRun(run.runId);
     });
   }
@@ -92,6 +112,22 @@ export class SqliteRunStore implements RunStore {
         runId,
       ]);
       return this.getRun(runId);
+    });
+  }
+
+  rewardVersions(runId: string): StoredRewardVersion[] {
+    this.getRun(runId);
+    return this.#all<RewardVersionRow>('SELECT * FROM reward_versions WHERE run_id = ? ORDER BY version', [runId]).map(
+      toRewardVersion,
+    );
+  }
+
+  advanceReward(runId: string, event: StoredRewardEvent): StoredRewardVersion[] {
+    return this.#transaction(() => {
+      const before = this.rewardVersions(runId);
+      const after = advanceLineage(before, event, this.now());
+      for (const version of after.filter((each) => !before.includes(each))) this.#putRewardVersion(runId, version);
+      return after;
     });
   }
 
@@ -190,6 +226,22 @@ export class SqliteRunStore implements RunStore {
     ]);
   }
 
+  #putRewardVersion(runId: string, version: StoredRewardVersion): void {
+    this.#run('INSERT OR REPLACE INTO reward_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', [
+      runId,
+      version.version,
+      JSON.stringify(version.reward),
+      version.state,
+      version.earliestIteration,
+      version.effectiveIteration,
+      version.rollbackOf,
+      version.author,
+      version.stagedAt,
+      version.failure,
+      version.shadow === null ? null : JSON.stringify(version.shadow),
+    ]);
+  }
+
   #insertPoints(record: IterationRecord, kind: PointKind, values: Readonly<Record<string, number>>): void {
     for (const [name, value] of Object.entries(values)) {
       this.#run('INSERT INTO points VALUES (?, ?, ?, ?, ?)', [record.runId, kind, name, record.iteration, value]);
@@ -197,7 +249,7 @@ export class SqliteRunStore implements RunStore {
   }
 
   #insertRollout(runId: string, position: number, rollout: StoredRollout): void {
-    this.#run('INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', [
+    this.#run('INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', [
       runId,
       rollout.rolloutId,
       rollout.iteration,
@@ -211,6 +263,7 @@ export class SqliteRunStore implements RunStore {
       JSON.stringify(rollout.scores),
       rollout.imagePath,
       rollout.mapsPath,
+      rollout.rewardVersion,
     ]);
   }
 
@@ -275,6 +328,21 @@ function toRecipe(json: string): Recipe {
   return recipeSchema.safeParse(stored).data ?? stored;
 }
 
+function toRewardVersion(row: RewardVersionRow): StoredRewardVersion {
+  return {
+    version: row.version,
+    reward: JSON.parse(row.reward_json) as Recipe['reward'],
+    state: row.state as RewardVersionState,
+    earliestIteration: row.earliest_iteration,
+    effectiveIteration: row.effective_iteration,
+    rollbackOf: row.rollback_of,
+    author: row.author,
+    stagedAt: row.staged_at,
+    failure: row.failure,
+    shadow: row.shadow_json === null ? null : (JSON.parse(row.shadow_json) as RewardComparison),
+  };
+}
+
 function toRollout(row: RolloutRow): StoredRollout {
   return {
     rolloutId: row.rollout_id,
@@ -285,6 +353,7 @@ function toRollout(row: RolloutRow): StoredRollout {
     seed: BigInt(row.seed),
     reward: row.reward,
     advantage: row.advantage,
+    rewardVersion: row.reward_version,
     scores: toScores(row.scores_json),
     imagePath: row.image_path,
     mapsPath: row.maps_path,
