@@ -2,4 +2,4 @@
 
 __version__ = "0.1.0"
 # Must equal the control plane's (server-ts/src/rpc/protocol-version.ts).
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

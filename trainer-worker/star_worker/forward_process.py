@@ -1,9 +1,10 @@
-"""Position-weighted DiffusionNFT (method.md 9.5). Pure, float32."""
+"""Position-weighted forward-process objectives: DiffusionNFT (method.md 9.5) and AWM. Pure, float32."""
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from star_worker.flow_sde import position_mean
 
 # Keeps the self-normalisation finite when a prediction is exact.
 _SMALLEST_SCALE = 1e-5
@@ -11,17 +12,18 @@ _SMALLEST_SCALE = 1e-5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoisedLatents:
-    """x_s = (1 - s) x0 + s e. All [B, C, H, W]; sigma [B]."""
+    """noised = (1 - sigma) clean + sigma noise. All [B, C, H, W]; sigma [B]."""
 
     noised: Tensor
     clean: Tensor
+    noise: Tensor
     sigma: Tensor
 
 
 def add_noise(clean: Tensor, noise: Tensor, sigma: Tensor) -> NoisedLatents:
     """Return the latents at noise levels `sigma` [B]."""
     level = sigma[:, None, None, None]
-    return NoisedLatents(noised=(1 - level) * clean + level * noise, clean=clean, sigma=sigma)
+    return NoisedLatents(noised=(1 - level) * clean + level * noise, clean=clean, noise=noise, sigma=sigma)
 
 
 def positive_share(advantage: Tensor, allocation_map: Tensor | None, advantage_scale: float, patch_size: int) -> Tensor:
@@ -55,14 +57,6 @@ def _prediction_error(velocity: Tensor, latents: NoisedLatents) -> Tensor:
     return error**2 / scale
 
 
-def mix_policies(old: list[Tensor], current: list[Tensor], decay: float) -> None:
-    """Move the old policy in place: old = decay * old + (1 - decay) * current."""
-    with torch.no_grad():
-        for old_values, values in zip(old, current, strict=True):
-            # decay 0 must give a bit-equal copy.
-            old_values.mul_(decay).add_(values, alpha=1 - decay)
-
-
-def old_policy_decay(iteration: int, decay_max: float, decay_slope: float) -> float:
-    """Return eta = min(decay_max, decay_slope * iteration), applied after `iteration`."""
-    return min(decay_max, decay_slope * iteration)
+def matching_log_density(velocity: Tensor, latents: NoisedLatents, patch_size: int) -> Tensor:
+    """Return AWM's stand-in for a log-density per position, [B, P]: minus the flow-matching error (2509.25050)."""
+    return -position_mean((velocity - (latents.noise - latents.clean)) ** 2, patch_size)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from star_worker.flow_sde import score_step, step_mean, step_rule
-from star_worker.policy_gradient import clipped_objective, kl_divergence, ratio_statistics
+from star_worker.kl_penalty import mean_kl
+from star_worker.policy_gradient import clipped, form_ratio, ratio_statistics
 from star_worker.schedule import diffusers_sigmas
 from star_worker.types import Sampler
 
@@ -118,18 +119,13 @@ def _std_case(case: Case) -> Iterator[bool]:
 def _loss_case(case: Case) -> Iterator[bool]:
     log_prob = _tensor(case["log_prob"]).requires_grad_()
     limit = case["adv_clip_max"]
-    objective = clipped_objective(
-        log_prob[:, None],
-        _tensor(case["log_prob_old"])[:, None],
-        _tensor(case["advantages_raw"]).clamp(-limit, limit),
-        None,
-        clip_range=case["clip_range"],
-        ratio_level="rollout",
-    )
-    loss = objective.loss.mean()
-    yield _close(objective.ratio[:, 0].detach(), case["ratio"], _RATIO_TOLERANCE, 0)
+    log_ratio = (log_prob - _tensor(case["log_prob_old"]))[:, None]
+    ratio = form_ratio(log_ratio, _tensor(case["advantages_raw"]).clamp(-limit, limit), None, "rollout")
+    surrogate = clipped(ratio, case["clip_range"])
+    loss = surrogate.loss.mean()
+    yield _close(ratio.ratio[:, 0].detach(), case["ratio"], _RATIO_TOLERANCE, 0)
     yield _close(loss.detach(), case["policy_loss"], _TOLERANCES["loss"], 0)
-    yield from _statistics(case, objective_statistics=ratio_statistics(objective, _all(log_prob), case["clip_range"]))
+    yield from _statistics(case, objective_statistics=ratio_statistics(ratio, surrogate.stopped, _all(log_prob)))
     if case["beta"] > 0:
         loss = yield from _kl(case, loss)
     yield _close(loss.detach(), case["loss"], _TOLERANCES["loss"], 0)
@@ -151,7 +147,7 @@ def _statistics(case: Case, *, objective_statistics: Any) -> Iterator[bool]:
 
 def _kl(case: Case, loss: Tensor) -> Any:
     mean = _tensor(case["prev_sample_mean"]).requires_grad_()
-    divergence = kl_divergence(mean, _tensor(case["prev_sample_mean_ref"]), _tensor(case["std_dev_t"]).flatten()).mean()
+    divergence = mean_kl(mean, _tensor(case["prev_sample_mean_ref"]), _tensor(case["std_dev_t"]).flatten()).mean()
     yield _close(divergence.detach(), case["kl_loss"], 0, _TOLERANCES["gradient"])
     total = loss + case["beta"] * divergence
     if (expected := case.get("grad_prev_sample_mean")) is not None:

@@ -6,12 +6,10 @@ ARGUMENT_INVALID: a field is missing, unknown or out of range. TENSOR_INVALID: e
 import math
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import Any, Literal, TypeVar
 
 from star_worker.errors import StarError
 from star_worker.gen.star.v1 import rollout_pb2, tensor_pb2, update_pb2, worker_service_pb2
-from star_worker.gen.star.v1 import training_config_pb2 as config_pb2
+from star_worker.message_checks import checked_schedule, require
 from star_worker.tasks import (
     CancelTask,
     ControlMessage,
@@ -25,41 +23,17 @@ from star_worker.tasks import (
     Welcome,
 )
 from star_worker.tensor_codec import WireTensor, WireType, decode_allocation_maps
+from star_worker.training_config_message import training_config
 from star_worker.types import (
-    CaptureConfig,
     CoreSpan,
-    ForwardProcessConfig,
-    LoraConfig,
     LossMask,
-    ModelConfig,
-    OptimizerConfig,
-    PolicyGradientConfig,
-    Precision,
     RolloutGroup,
     RolloutPlan,
     RolloutSpec,
-    Sampler,
-    SamplingConfig,
-    TrainingConfig,
 )
 
 # Run ids become folder names.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_Choice = TypeVar("_Choice")
-
-_PRECISIONS: dict[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
-_SAMPLERS: dict[int, Sampler] = {
-    config_pb2.SamplingConfig.SAMPLER_FLOW_SDE: "flow_sde",
-    config_pb2.SamplingConfig.SAMPLER_CPS: "cps",
-}
-_DATA_KINDS: dict[int, Literal["uint8", "float16"]] = {
-    config_pb2.CaptureConfig.DATA_KIND_UINT8: "uint8",
-    config_pb2.CaptureConfig.DATA_KIND_FLOAT16: "float16",
-}
-_RATIO_LEVELS: dict[int, Literal["position", "rollout"]] = {
-    config_pb2.PolicyGradientConfig.RATIO_LEVEL_POSITION: "position",
-    config_pb2.PolicyGradientConfig.RATIO_LEVEL_ROLLOUT: "rollout",
-}
 _WIRE_TYPES: dict[int, WireType] = {
     tensor_pb2.DATA_TYPE_FLOAT32: "float32",
     tensor_pb2.DATA_TYPE_FLOAT16: "float16",
@@ -76,13 +50,13 @@ def control_message(response: worker_service_pb2.ConnectResponse) -> ControlMess
     kind = response.WhichOneof("message")
     if kind == "welcome":
         interval_ms = response.welcome.heartbeat_interval_ms
-        _require(interval_ms > 0, f"welcome.heartbeat_interval_ms: expected > 0, received {interval_ms}")
+        require(interval_ms > 0, f"welcome.heartbeat_interval_ms: expected > 0, received {interval_ms}")
         return Welcome(heartbeat_interval_s=interval_ms / 1000)
     if kind == "cancel":
         return CancelTask(task_id=response.cancel.task_id)
     if kind == "shutdown":
         return Shutdown(message=response.shutdown.message)
-    _require(kind == "offer", "control stream: expected welcome, offer, cancel or shutdown, received another message")
+    require(kind == "offer", "control stream: expected welcome, offer, cancel or shutdown, received another message")
     try:
         return _task_offer(response.offer)
     except StarError as error:
@@ -90,10 +64,10 @@ def control_message(response: worker_service_pb2.ConnectResponse) -> ControlMess
 
 
 def _task_offer(offer: worker_service_pb2.TaskOffer) -> TaskOffer:
-    _require(bool(offer.task_id and offer.lease_token), "offer: expected a task_id and a lease_token, received none")
-    _require(_RUN_ID.fullmatch(offer.run_id) is not None, f"offer.run_id: {offer.run_id!r} is no valid run id")
+    require(bool(offer.task_id and offer.lease_token), "offer: expected a task_id and a lease_token, received none")
+    require(_RUN_ID.fullmatch(offer.run_id) is not None, f"offer.run_id: {offer.run_id!r} is no valid run id")
     for name in ("iteration", "policy_version"):
-        _require(getattr(offer, name) >= 0, f"offer.{name}: expected >= 0, received {getattr(offer, name)}")
+        require(getattr(offer, name) >= 0, f"offer.{name}: expected >= 0, received {getattr(offer, name)}")
     return TaskOffer(
         task_id=offer.task_id,
         run_id=offer.run_id,
@@ -108,98 +82,31 @@ def _task_offer(offer: worker_service_pb2.TaskOffer) -> TaskOffer:
 def _work(offer: worker_service_pb2.TaskOffer) -> PrepareWork | RolloutWork | UpdateWork | ExportWork:
     kind = offer.WhichOneof("work")
     if kind == "prepare":
-        _require(offer.prepare.HasField("config"), "offer.prepare.config: missing")
+        require(offer.prepare.HasField("config"), "offer.prepare.config: missing")
         return PrepareWork(config=training_config(offer.prepare.config), run_seed=offer.prepare.run_seed)
     if kind == "rollout":
         return RolloutWork(rollout_count=offer.rollout.rollout_count)
     if kind == "update":
         return UpdateWork(seed=offer.update.seed, force_checkpoint=offer.update.force_checkpoint)
-    _require(kind == "export", "offer.work: expected prepare, rollout, update or export, received another kind")
+    require(kind == "export", "offer.work: expected prepare, rollout, update or export, received another kind")
     return ExportWork()
-
-
-def training_config(config: config_pb2.TrainingConfig) -> TrainingConfig:
-    """The worker's part of a recipe. Raises StarError ARGUMENT_INVALID naming the field."""
-    for part in ("model", "sampling", "capture", "objective", "optimizer"):
-        _require(config.HasField(part), f"config.{part}: missing")
-    for name in ("micro_batch_size", "checkpoint_every", "checkpoint_keep"):
-        _positive(config, name)
-    _require(config.thread_count >= 0, f"config.thread_count: expected >= 0, received {config.thread_count}")
-    return TrainingConfig(
-        model=_model_config(config.model),
-        sampling=_sampling_config(config.sampling),
-        capture=CaptureConfig(
-            blocks=tuple(config.capture.blocks),
-            t5_weight=config.capture.t5_weight,
-            data_kind=_choice(_DATA_KINDS, config.capture.data_kind, "config.capture.data_kind"),
-        ),
-        objective=_objective_config(config.objective),
-        optimizer=OptimizerConfig(**_fields(config.optimizer)),
-        micro_batch_size=config.micro_batch_size,
-        thread_count=config.thread_count,
-        checkpoint_every=config.checkpoint_every,
-        checkpoint_keep=config.checkpoint_keep,
-    )
-
-
-def _model_config(model: config_pb2.ModelConfig) -> ModelConfig:
-    _require(bool(model.path), "config.model.path: expected a folder or a hub id, received an empty string")
-    for name in ("height", "width", "max_sequence_length"):
-        _positive(model, name)
-    lora = None
-    if model.HasField("lora"):
-        _positive(model.lora, "rank")
-        _positive(model.lora, "alpha")
-        _require(bool(model.lora.target_modules), "config.model.lora.target_modules: expected names, received none")
-        lora = LoraConfig(rank=model.lora.rank, alpha=model.lora.alpha, target_modules=tuple(model.lora.target_modules))
-    return ModelConfig(
-        path=model.path,
-        precision=_choice(_PRECISIONS, model.precision, "config.model.precision"),
-        height=model.height,
-        width=model.width,
-        max_sequence_length=model.max_sequence_length,
-        lora=lora,
-        gradient_checkpointing=model.gradient_checkpointing,
-    )
-
-
-def _sampling_config(sampling: config_pb2.SamplingConfig) -> SamplingConfig:
-    sigmas = _schedule(sampling.sigmas, sampling.window_start, sampling.window_size, "config.sampling")
-    return SamplingConfig(
-        sigmas=sigmas,
-        sampler=_choice(_SAMPLERS, sampling.sampler, "config.sampling.sampler"),
-        noise_level=sampling.noise_level,
-        window_start=sampling.window_start,
-        window_size=sampling.window_size,
-        guidance_scale=sampling.guidance_scale,
-    )
-
-
-def _objective_config(objective: config_pb2.ObjectiveConfig) -> PolicyGradientConfig | ForwardProcessConfig:
-    kind = objective.WhichOneof("kind")
-    if kind == "forward_process":
-        return ForwardProcessConfig(**_fields(objective.forward_process))
-    _require(kind == "policy_gradient", "config.objective: expected policy_gradient or forward_process, received none")
-    given = _fields(objective.policy_gradient)
-    given["ratio_level"] = _choice(_RATIO_LEVELS, given["ratio_level"], "config.objective.policy_gradient.ratio_level")
-    return PolicyGradientConfig(**given)
 
 
 def rollout_plan(chunks: Iterator[worker_service_pb2.FetchRolloutTaskResponse], iteration: int) -> RolloutPlan:
     """The whole answer to FetchRolloutTask. Raises StarError ARGUMENT_INVALID when pieces are missing or do not fit."""
     first = next(chunks, None)
     is_header = first is not None and first.chunk.WhichOneof("part") == "header"
-    _require(is_header, "rollout task: expected the header first, received something else")
+    require(is_header, "rollout task: expected the header first, received something else")
     assert first is not None
     header = first.chunk.header
-    sigmas = _schedule(header.sigmas, header.window_start, header.window_size, "rollout task")
+    sigmas = checked_schedule(header.sigmas, header.window_start, header.window_size, "rollout task")
     groups = tuple(_rollout_group(chunk, len(sigmas) - 1) for chunk in chunks)
-    _require(
+    require(
         len(groups) == header.group_count,
         f"rollout task: expected {header.group_count} groups, received {len(groups)}",
     )
     ids = [rollout.rollout_id for group in groups for rollout in group.rollouts]
-    _require(len(set(ids)) == len(ids) and all(ids), "rollout task: expected rollout ids that are set and unique")
+    require(len(set(ids)) == len(ids) and all(ids), "rollout task: expected rollout ids that are set and unique")
     return RolloutPlan(
         iteration=iteration,
         sigmas=sigmas,
@@ -211,14 +118,14 @@ def rollout_plan(chunks: Iterator[worker_service_pb2.FetchRolloutTaskResponse], 
 
 
 def _rollout_group(response: worker_service_pb2.FetchRolloutTaskResponse, step_count: int) -> RolloutGroup:
-    _require(response.chunk.WhichOneof("part") == "group", "rollout task: expected a group, received something else")
+    require(response.chunk.WhichOneof("part") == "group", "rollout task: expected a group, received something else")
     group = response.chunk.group
     name = f"group {group.prompt_index}"
-    _require(bool(group.rollouts), f"{name}: expected rollouts, received none")
+    require(bool(group.rollouts), f"{name}: expected rollouts, received none")
     masks = {mask.step_index: tuple(mask.concept_indexes) for mask in group.attention_masks}
-    _require(len(masks) == len(group.attention_masks), f"{name}: expected one attention mask per step, received two")
+    require(len(masks) == len(group.attention_masks), f"{name}: expected one attention mask per step, received two")
     outside = [step for step in masks if not 0 <= step < step_count]
-    _require(not outside, f"{name}: expected attention mask steps in 0..{step_count - 1}, received {outside}")
+    require(not outside, f"{name}: expected attention mask steps in 0..{step_count - 1}, received {outside}")
     return RolloutGroup(
         prompt_index=group.prompt_index,
         prompt=group.prompt,
@@ -233,7 +140,7 @@ def _rollout_group(response: worker_service_pb2.FetchRolloutTaskResponse, step_c
 
 
 def _core_span(span: rollout_pb2.CoreSpan, prompt_length: int, name: str) -> CoreSpan:
-    _require(
+    require(
         0 <= span.start < span.end <= prompt_length and span.concept_index >= 0,
         f"{name}: expected a core span inside 0..{prompt_length}, received {span.start}..{span.end}",
     )
@@ -249,14 +156,12 @@ def loss_masks(chunks: Iterable[worker_service_pb2.FetchLossMasksResponse]) -> I
 
 def loss_mask(mask: update_pb2.LossMask) -> LossMask:
     """Raises StarError ARGUMENT_INVALID or TENSOR_INVALID naming the rollout."""
-    _require(bool(mask.rollout_id), "loss mask: expected a rollout_id, received none")
+    require(bool(mask.rollout_id), "loss mask: expected a rollout_id, received none")
     name = f"loss mask of {mask.rollout_id}"
     advantage = mask.advantage if mask.HasField("advantage") else None
-    _require(
-        advantage is None or math.isfinite(advantage), f"{name}: expected a finite advantage, received {advantage}"
-    )
+    require(advantage is None or math.isfinite(advantage), f"{name}: expected a finite advantage, received {advantage}")
     steps = tuple(mask.step_indexes)
-    _require(len(set(steps)) == len(steps) and min(steps, default=0) >= 0, f"{name}: invalid steps {list(steps)}")
+    require(len(set(steps)) == len(steps) and min(steps, default=0) >= 0, f"{name}: invalid steps {list(steps)}")
     maps = None
     if mask.HasField("allocation_maps"):
         maps = decode_allocation_maps(wire_tensor(mask.allocation_maps), mask.scales)
@@ -271,37 +176,3 @@ def wire_tensor(tensor: tensor_pb2.Tensor) -> WireTensor:
     if tensor.data_type not in _WIRE_TYPES:
         raise StarError("TENSOR_INVALID", f"tensor: expected a known element type, received {tensor.data_type}")
     return WireTensor(data_type=_WIRE_TYPES[tensor.data_type], shape=tuple(tensor.shape), data=tensor.data)
-
-
-def _schedule(given: Iterable[float], window_start: int, window_size: int, name: str) -> tuple[float, ...]:
-    sigmas = tuple(given)
-    falling = all(after < before for before, after in pairwise(sigmas))
-    _require(
-        len(sigmas) >= 2 and falling and sigmas[0] <= 1 and sigmas[-1] == 0,
-        f"{name}.sigmas: expected at least 2 strictly falling values from <= 1 to 0, received {list(sigmas)}",
-    )
-    _require(
-        window_start >= 0 and window_size >= 0 and window_start + window_size < len(sigmas),
-        f"{name}: expected a window inside {len(sigmas) - 1} steps, received {window_size} from {window_start}",
-    )
-    return sigmas
-
-
-def _fields(message: Any) -> dict[str, Any]:
-    """All fields by name; only for messages whose names and types equal those of the dataclass."""
-    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
-
-
-def _choice(choices: dict[Any, _Choice], value: object, name: str) -> _Choice:
-    _require(value in choices, f"{name}: expected one of {sorted(map(str, choices.values()))}, received {value!r}")
-    return choices[value]
-
-
-def _positive(message: Any, name: str) -> None:
-    value = getattr(message, name)
-    _require(value > 0, f"config: expected {name} > 0, received {value}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise StarError("ARGUMENT_INVALID", message)

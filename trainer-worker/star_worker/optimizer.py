@@ -66,19 +66,18 @@ class PolicyOptimizer:
         """Put back what `state_tensors` returned. Raises CHECKPOINT_INVALID for another set of names or shapes."""
         known = {f"{moment}/{name}": value for name, value in self._by_name() for moment in _MOMENTS}
         unknown = sorted(state.keys() - known.keys() - {"step_count"})
-        if unknown or "step_count" not in state:
-            raise StarError(
-                "CHECKPOINT_INVALID",
-                f"optimiser state: expected step_count and moments of {len(self._names)} parameters, received "
-                f"{'step_count' if 'step_count' in state else 'no step_count'} and the unknown {unknown[:3]}",
-            )
+        count = state.get("step_count")
+        if unknown or count is None or count.shape != ():
+            received = "none" if count is None else f"shape {tuple(count.shape)}"
+            message = f"optimiser state: expected one step_count, received {received}, and no unknown {unknown[:3]}"
+            raise StarError("CHECKPOINT_INVALID", message)
         self._adamw.state.clear()
         for name, parameter in self._by_name():
             if f"step/{name}" in state:
                 self._adamw.state[parameter] = {
                     moment: self._checked(state, f"{moment}/{name}", parameter) for moment in _MOMENTS
                 }
-        self.step_count = int(state["step_count"])
+        self.step_count = int(count)
 
     def _by_name(self) -> list[tuple[str, torch.nn.Parameter]]:
         return list(zip(self._names, self._parameters, strict=True))

@@ -1,19 +1,32 @@
-"""Clipped policy-gradient objective with an allocation map (method.md 9.1 a and b), and the KL term (10). Pure."""
+"""The policy-gradient surrogate with an allocation map (method.md 9.1 to 9.2). Pure, float32.
+
+Read in order: log-ratio per position -> ratio at the chosen level -> trust region (clip or KL mask) -> loss.
+Shape letters: B rollouts, P latent positions, n values per position.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from star_worker.types import RatioLevel
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClippedObjective:
-    """loss: [B], mean over positions, to be minimised; ratio and log_ratio: [B, P], or [B, 1] per rollout."""
+class Ratio:
+    """ratio, log_ratio and loss_mask broadcast to one shape: [B, P], or [B, 1] for level "rollout"."""
 
-    loss: Tensor
     ratio: Tensor
     log_ratio: Tensor
+    loss_mask: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surrogate:
+    """loss: [B], mean over positions, to be minimised; stopped: bool, where the trust region stops the gradient."""
+
+    loss: Tensor
+    stopped: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,53 +41,66 @@ class RatioStatistics:
     max_error: Tensor
 
 
-def clipped_objective(
-    log_density: Tensor,
-    old_log_density: Tensor,
-    advantage: Tensor,
-    allocation_map: Tensor | None,
-    *,
-    clip_range: float,
-    ratio_level: Literal["position", "rollout"],
-) -> ClippedObjective:
-    """Return the clipped loss of a batch; log-densities [B, P], advantage [B], allocation map [B, P] of mean 1.
+def normalised_log_ratio(log_ratio: Tensor, squared_shift: Tensor, std: float) -> Tensor:
+    """Return GRPO-Guard's RatioNorm of log-ratios [B, P] (arXiv 2510.22319; method.md 9.2).
 
-    "position": one ratio a position, advantage x map is the loss mask of that position (9.1 a).
-    "rollout": one ratio a picture, the map weights the positions inside the ratio (9.1 b); without a map this is
-    Flow-GRPO's loss. None as map stands for 1 everywhere.
+    std (log_ratio + squared_shift / (2 std^2)) = mean_n(noise (mu - mu_old)): zero mean and a scale without std.
+    squared_shift: [B, P], mean over n of (mu - mu_old)^2.
     """
-    log_ratio = log_density - old_log_density
-    loss_mask = advantage[:, None]
-    if ratio_level == "rollout":
+    return std * (log_ratio + squared_shift / (2 * std**2))
+
+
+def form_ratio(log_ratio: Tensor, advantage: Tensor, allocation_map: Tensor | None, level: RatioLevel) -> Ratio:
+    """Return the ratio of log-ratios [B, P] with its loss mask; advantage [B], allocation map [B, P] of mean 1.
+
+    "position": one ratio a position; advantage x map is its loss mask (9.1 a).
+    "rollout": one ratio a picture, the map weights the positions inside it (9.1 b); without a map it is Flow-GRPO's.
+    "gspo_token": the picture's ratio as value, the position's density as gradient (9.1 c).
+    At ratio 1 all three have the gradient of advantage x map. None as map stands for 1 everywhere.
+    """
+    mask = advantage[:, None]
+    if level == "rollout":
         weighted = log_ratio if allocation_map is None else log_ratio * allocation_map
         log_ratio = weighted.mean(1, keepdim=True)
-    elif allocation_map is not None:
-        loss_mask = loss_mask * allocation_map
-    ratio = log_ratio.exp()
-    clipped_ratio = ratio.clamp(1 - clip_range, 1 + clip_range)
-    loss = torch.maximum(-loss_mask * ratio, -loss_mask * clipped_ratio)
-    return ClippedObjective(loss=loss.mean(1), ratio=ratio, log_ratio=log_ratio)
+        return Ratio(ratio=log_ratio.exp(), log_ratio=log_ratio, loss_mask=mask)
+    loss_mask = (mask if allocation_map is None else mask * allocation_map).expand_as(log_ratio)
+    if level == "gspo_token":
+        picture = log_ratio.detach().mean(1, keepdim=True)
+        log_ratio = picture + (log_ratio - log_ratio.detach())
+    return Ratio(ratio=log_ratio.exp(), log_ratio=log_ratio, loss_mask=loss_mask)
 
 
-def ratio_statistics(objective: ClippedObjective, counted: Tensor, clip_range: float) -> RatioStatistics:
+def clipped(ratio: Ratio, clip_range: float) -> Surrogate:
+    """Return PPO's clipped loss."""
+    value, mask = ratio.ratio, ratio.loss_mask
+    loss = torch.maximum(-mask * value, -mask * value.clamp(1 - clip_range, 1 + clip_range))
+    return Surrogate(loss=loss.mean(1), stopped=(value.detach() - 1).abs() > clip_range)
+
+
+def kl_masked(ratio: Ratio, squared_shift: Tensor, std: float, threshold: float) -> Surrogate:
+    """Return Flow-DPPO's loss: no clip, but no gradient where the policy has moved too far and would move further.
+
+    The divergence is the exact KL of the two Gaussians, averaged over values: squared_shift / (2 std^2), at the level
+    of the ratio. Masked are divergences >= `threshold` whose ratio is on the side that the advantage pushes to.
+    """
+    value, mask = ratio.ratio, ratio.loss_mask
+    divergence = squared_shift.detach() / (2 * std**2)
+    if value.shape[1] == 1:
+        divergence = divergence.mean(1, keepdim=True)
+    further = (value.detach() - 1) * mask > 0
+    stopped = (divergence >= threshold) & further
+    return Surrogate(loss=torch.where(stopped, 0.0, -mask * value).mean(1), stopped=stopped)
+
+
+def ratio_statistics(ratio: Ratio, stopped: Tensor, counted: Tensor) -> RatioStatistics:
     """Return the statistics over the rows where bool [B] `counted` holds (at least one)."""
-    ratio, log_ratio = objective.ratio.detach()[counted], objective.log_ratio.detach()[counted]
-    error = ratio - 1
-    above, below = (error > clip_range).sum(), (error < -clip_range).sum()
+    error, log_ratio = ratio.ratio.detach()[counted] - 1, ratio.log_ratio.detach()[counted]
+    above, below = (stopped[counted] & (error > 0)).sum(), (stopped[counted] & (error < 0)).sum()
     return RatioStatistics(
-        count=ratio.numel(),
+        count=error.numel(),
         clipped=above + below,
         clipped_above=above,
         clipped_below=below,
         squared_log_ratio=(log_ratio**2).sum(),
         max_error=error.abs().max(),
     )
-
-
-def kl_divergence(mean: Tensor, reference_mean: Tensor, diffusion: float | Tensor) -> Tensor:
-    """Return [B]: mean(dmu^2) / (2 s^2), unweighted over positions, as Flow-GRPO has it (flow-grpo-reference 2.7).
-
-    s is the diffusion coefficient without sqrt(-dt); the map never weights this term (method.md 10).
-    """
-    squared = ((mean - reference_mean) ** 2).mean(tuple(range(1, mean.ndim)))
-    return squared / (2 * diffusion**2)

@@ -24,6 +24,7 @@ from star_worker.types import (
     CheckCancelled,
     FinishedRollout,
     ForwardProcessConfig,
+    PolicyGradientConfig,
     ProgressCallback,
     RolloutGroup,
     RolloutPlan,
@@ -106,7 +107,9 @@ class _MicroBatch:
     ) -> None:
         self._policy = policy
         self._guidance_scale = config.sampling.guidance_scale
-        self._keep_steps = plan.keep_trajectory and not isinstance(config.objective, ForwardProcessConfig)
+        objective = config.objective
+        self._keep_steps = plan.keep_trajectory and isinstance(objective, PolicyGradientConfig)
+        self._keep_means = isinstance(objective, PolicyGradientConfig) and objective.needs_old_mean
         self._sigmas = plan.sigmas
         self._rules = rules
         self._rows = rows
@@ -151,6 +154,7 @@ class _MicroBatch:
                     latent=latent,
                     next_latent=step.next_latent,
                     old_log_density=step.log_density,
+                    old_mean=step.mean if self._keep_means else None,
                 )
             )
 

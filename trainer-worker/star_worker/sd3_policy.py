@@ -221,6 +221,7 @@ def _make_trainable(transformer: Any, lora: LoraConfig | None, run_seed: int) ->
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=0.0,
+        use_rslora=lora.rank_stabilised,
         init_lora_weights="gaussian",
         target_modules=list(lora.target_modules),
     )

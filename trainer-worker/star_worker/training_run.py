@@ -15,8 +15,11 @@ from peft import get_peft_model_state_dict
 from torch import Tensor
 
 from star_worker.errors import StarError
-from star_worker.forward_process import mix_policies, old_policy_decay
+from star_worker.forward_process_update import update_forward_process
+from star_worker.kl_penalty import adapted_weight
 from star_worker.optimizer import PolicyOptimizer
+from star_worker.parameter_average import ema_decay, mix_policies, old_policy_decay
+from star_worker.policy_gradient_update import update_policy_gradient
 from star_worker.rollout import sample
 from star_worker.sd3_policy import Sd3Policy
 from star_worker.trajectory_store import Trajectories
@@ -31,7 +34,7 @@ from star_worker.types import (
     TrainingConfig,
     UpdateMetrics,
 )
-from star_worker.update import UpdateInput, collect_loss_masks, update_forward_process, update_policy_gradient
+from star_worker.update import UpdateInput, collect_loss_masks
 
 
 class TrainingRun:
@@ -45,6 +48,10 @@ class TrainingRun:
         # The forward process samples with a slowly moving copy of the trainable parameters.
         forward = isinstance(config.objective, ForwardProcessConfig)
         self.old_policy: list[Tensor] = [value.clone() for value in policy.initial] if forward else []
+        # Evaluation and export use the moving average where one is kept.
+        averaged = config.optimizer.ema_decay is not None
+        self.average: list[Tensor] = [value.clone() for value in policy.initial] if averaged else []
+        self.kl_weight = config.objective.kl.beta
         self._trajectories: Trajectories | None = None
         self.prepared = _prepared(policy)
 
@@ -74,12 +81,11 @@ class TrainingRun:
         """Sample `plan`; `on_rollout` is called in plan order from one other thread.
 
         With `keep_trajectory` the trajectories are held for `update` (and replace those held before). Training
-        rollouts of the forward process come from the old policy, everything else from the current one.
+        rollouts of the forward process come from the old policy, evaluation from the moving average where one is kept,
+        everything else from the current policy.
         """
-        values = (
-            self.old_policy if plan.keep_trajectory and self.old_policy else [p.data for p in self.policy.parameters]
-        )
-        with self.policy.using(values):
+        values = self.old_policy if plan.keep_trajectory else self.average
+        with self.policy.using(values or self._current()):
             trajectories = sample(self.policy, self.config, plan, on_rollout, progress, check_cancelled)
         if plan.keep_trajectory:
             self._trajectories = trajectories
@@ -114,8 +120,10 @@ class TrainingRun:
             loss_masks=masks,
             seed=seed,
             old_policy=self.old_policy,
+            kl_weight=self.kl_weight,
         )
-        metrics = self._optimise(work, iteration, progress, check_cancelled)
+        metrics = self._optimise(work, progress, check_cancelled)
+        self._after_update(iteration, metrics)
         metrics.seconds["waiting_for_masks"] = waited_s
         self.optimizer.zero_grad()
         self._trajectories = None
@@ -123,24 +131,38 @@ class TrainingRun:
         return metrics
 
     def _optimise(
-        self, work: UpdateInput, iteration: int, progress: ProgressCallback, check_cancelled: CheckCancelled
+        self, work: UpdateInput, progress: ProgressCallback, check_cancelled: CheckCancelled
     ) -> UpdateMetrics:
         objective = self.config.objective
-        if not isinstance(objective, ForwardProcessConfig):
-            return update_policy_gradient(work, objective, progress, check_cancelled)
-        metrics = update_forward_process(work, objective, progress, check_cancelled)
-        decay = old_policy_decay(iteration, objective.old_policy_decay_max, objective.old_policy_decay_slope)
-        mix_policies(self.old_policy, [parameter.data for parameter in self.policy.parameters], decay)
-        return metrics
+        if isinstance(objective, ForwardProcessConfig):
+            return update_forward_process(work, objective, progress, check_cancelled)
+        return update_policy_gradient(work, objective, progress, check_cancelled)
+
+    def _after_update(self, iteration: int, metrics: UpdateMetrics) -> None:
+        """Move what follows the policy: old policy, moving average, weight of the KL term."""
+        objective, largest_decay = self.config.objective, self.config.optimizer.ema_decay
+        if isinstance(objective, ForwardProcessConfig):
+            decay = old_policy_decay(iteration, objective.old_policy_decay_max, objective.old_policy_decay_slope)
+            mix_policies(self.old_policy, self._current(), decay)
+        if largest_decay is not None:
+            mix_policies(self.average, self._current(), ema_decay(iteration, largest_decay))
+        if objective.kl.target is not None and "kl" in metrics.values:
+            self.kl_weight = adapted_weight(self.kl_weight, metrics.values["kl"], objective.kl.target)
+
+    def _current(self) -> list[Tensor]:
+        return [parameter.data for parameter in self.policy.parameters]
+
+    def _followers(self) -> dict[str, list[Tensor]]:
+        """Return what follows the policy, by name in a checkpoint; parts that this recipe does not keep are empty."""
+        return {"old_policy": self.old_policy, "average": self.average}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return all that an update changes: trainable parameters, optimiser, old policy; copies, on the CPU."""
-        names, parameters = self.policy.names, self.policy.parameters
-        state: dict[str, Tensor] = {}
-        state |= {f"trainable/{name}": value.data for name, value in zip(names, parameters, strict=True)}
-        state |= {f"optimizer/{name}": value for name, value in self.optimizer.state_tensors().items()}
-        if self.old_policy:
-            state |= {f"old_policy/{name}": value for name, value in zip(names, self.old_policy, strict=True)}
+        """Return all that an update changes: parameters, optimiser, followers, KL weight; copies, on the CPU."""
+        names = self.policy.names
+        state = {f"optimizer/{name}": value for name, value in self.optimizer.state_tensors().items()}
+        for part, values in {"trainable": self._current(), **self._followers()}.items():
+            state |= {f"{part}/{name}": value for name, value in zip(names, values, strict=False)}
+        state["schedule/kl_weight"] = torch.tensor(self.kl_weight, dtype=torch.float64)
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 
     def load_state(self, state: dict[str, Tensor], policy_version: int) -> None:
@@ -148,21 +170,23 @@ class TrainingRun:
 
         Raises CHECKPOINT_INVALID, with parameters untouched, for other names or shapes.
         """
-        parts: dict[str, dict[str, Tensor]] = {"trainable": {}, "optimizer": {}, "old_policy": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("trainable", "optimizer", "schedule", *self._followers())
+        }
         for key, value in state.items():
             part, _, name = key.partition("/")
             if part not in parts:
                 raise StarError("CHECKPOINT_INVALID", f"expected keys of {sorted(parts)}, received {key}")
             parts[part][name] = value
-        targets = [parameter.data for parameter in self.policy.parameters]
-        _check_names(self.policy.names, targets, parts["trainable"], "trainable")
-        old_names = self.policy.names if self.old_policy else []
-        _check_names(old_names, self.old_policy, parts["old_policy"], "old_policy")
+        targets = {"trainable": self._current(), **self._followers()}
+        for part, values in targets.items():
+            _check_names(self.policy.names if values else [], values, parts[part], part)
+        _check_names(["kl_weight"], [torch.tensor(0.0)], parts["schedule"], "schedule")
         self.optimizer.load_state(parts["optimizer"])
-        for name, target in zip(self.policy.names, targets, strict=True):
-            target.copy_(parts["trainable"][name])
-        for name, target in zip(old_names, self.old_policy, strict=True):
-            target.copy_(parts["old_policy"][name])
+        for part, values in targets.items():
+            for name, target in zip(self.policy.names, values, strict=False):
+                target.copy_(parts[part][name])
+        self.kl_weight = float(parts["schedule"]["kl_weight"])
         self._trajectories = None
         self.policy_version = policy_version
 
@@ -172,6 +196,10 @@ class TrainingRun:
         "lora": `pytorch_lora_weights.safetensors` for `StableDiffusion3Pipeline.load_lora_weights(folder)`.
         "transformer": a folder for `SD3Transformer2DModel.from_pretrained(folder)`. Raises STORAGE_FAILED.
         """
+        with self.policy.using(self.average or self._current()):
+            return self._write_export(folder)
+
+    def _write_export(self, folder: Path) -> str:
         transformer = self.policy.transformer
         try:
             folder.mkdir(parents=True, exist_ok=True)

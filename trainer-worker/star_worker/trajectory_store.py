@@ -13,12 +13,16 @@ from star_worker.flow_sde import StepRule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedStep:
-    """A stochastic step of one micro-batch: latents before and after [B, C, H, W], old log-density [B, P]."""
+    """A stochastic step of one micro-batch: latents before and after [B, C, H, W], old log-density [B, P].
+
+    old_mean: mean of the next latent [B, C, H, W]; None where the objective does not ask for it.
+    """
 
     step_index: int
     latent: Tensor
     next_latent: Tensor
     old_log_density: Tensor
+    old_mean: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Sampler = Literal["flow_sde", "cps"]
+RatioLevel = Literal["position", "rollout", "gspo_token"]
+TrustRegion = Literal["clip", "kl_mask"]
+StepWeight = Literal["none", "std_over_dt", "inverse_dt"]
+KlKind = Literal["none", "mean", "velocity", "anchored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +26,8 @@ class LoraConfig:
     rank: int
     alpha: int
     target_modules: tuple[str, ...]
+    # Scale alpha / sqrt(rank) instead.
+    rank_stabilised: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,23 +65,49 @@ class CaptureConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PolicyGradientConfig:
-    """Clipped policy gradient (method.md 9.1 a); ratio_level "rollout" is Flow-GRPO's scalar form."""
+class KlConfig:
+    """KL against the untrained policy (method.md 10); `target` None: the weight `beta` stays as it is."""
 
-    ratio_level: Literal["position", "rollout"]
+    kind: KlKind
+    beta: float
+    target: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyGradientConfig:
+    """Policy gradient on the stochastic steps (method.md 9.1 to 9.2); level "rollout" without maps is Flow-GRPO's."""
+
+    ratio_level: RatioLevel
+    trust_region: TrustRegion
     clip_range: float
-    kl_beta: float
+    kl_threshold: float
+    ratio_norm: bool
+    step_weight: StepWeight
+    kl: KlConfig
     optimizer_step_count: int
-    equalize_steps: bool
     on_policy_tolerance: float
+
+    @property
+    def needs_old_mean(self) -> bool:
+        """Whether the rollout keeps the mean of every trained step beside its log-density."""
+        return self.ratio_norm or self.trust_region == "kl_mask"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForwardProcessConfig:
-    """Position-weighted DiffusionNFT (method.md 9.5)."""
+    """Position-weighted regression at drawn noise levels on clean latents (method.md 9.5).
 
+    form: DiffusionNFT or AWM. beta and advantage_scale belong to NFT; ratio_level, clip_range and old_policy_beta
+    (weight of the velocity distance from the old policy) to AWM.
+    """
+
+    form: Literal["nft", "awm"]
     beta: float
     advantage_scale: float
+    ratio_level: RatioLevel
+    clip_range: float
+    old_policy_beta: float
+    kl: KlConfig
     noise_level_count: int
     optimizer_step_count: int
     sigma_min: float
@@ -95,6 +127,8 @@ class OptimizerConfig:
     weight_decay: float
     max_grad_norm: float
     warmup_step_count: int
+    # Largest decay of the moving average of the trainable parameters; None: no average is kept.
+    ema_decay: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,39 +1,31 @@
-"""The update: trajectories + loss masks -> optimiser steps and metrics.
+"""The update: trajectories + loss masks -> optimiser steps and metrics. What all objectives share.
 
-Both objectives go over the micro-batches of the rollout unchanged (shape, membership, padding). Rollouts without an
+An objective goes over the micro-batches of the rollout unchanged (shape, membership, padding). Rollouts without an
 advantage and padding have weight 0 and are not in the denominators; an advantage of 0 has weight 0 but counts.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from star_worker.errors import StarError
-from star_worker.flow_sde import StepRule, score_step, step_gradient_scale, step_mean
-from star_worker.forward_process import NoisedLatents, add_noise, forward_process_loss, positive_share
 from star_worker.optimizer import PolicyOptimizer
-from star_worker.policy_gradient import ClippedObjective, clipped_objective, kl_divergence, ratio_statistics
-from star_worker.schedule import shift_sigma
+from star_worker.policy_gradient import RatioStatistics
 from star_worker.sd3_policy import Sd3Policy
-from star_worker.seeds import derive_seed, seeded_normal
-from star_worker.trajectory_store import MicroBatchTrajectory, TrainedStep, Trajectories
-from star_worker.types import (
-    CheckCancelled,
-    ForwardProcessConfig,
-    LossMask,
-    PolicyGradientConfig,
-    ProgressCallback,
-    UpdateMetrics,
-)
+from star_worker.trajectory_store import MicroBatchTrajectory, Trajectories
+from star_worker.types import LossMask, UpdateMetrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateInput:
-    """What both objectives work on. `old_policy`: values of the trainable parameters (forward process only)."""
+    """What objectives work on.
+
+    old_policy: values of the trainable parameters (forward process only); kl_weight: weight of the KL term, which may
+    move between iterations.
+    """
 
     policy: Sd3Policy
     optimizer: PolicyOptimizer
@@ -42,10 +34,15 @@ class UpdateInput:
     loss_masks: dict[str, LossMask]
     seed: int
     old_policy: Sequence[Tensor]
+    kl_weight: float
+
+    def trained_count(self) -> int:
+        """Return the number of rollouts with an advantage: the denominator of the loss."""
+        return sum(mask.advantage is not None for mask in self.loss_masks.values())
 
 
 @dataclass(kw_only=True, slots=True)
-class _Totals:
+class Totals:
     """Sums of an update; `ratio_error` is the on-policy gauge."""
 
     loss: list[float] = field(default_factory=list)
@@ -57,12 +54,24 @@ class _Totals:
     ratio_max_deviation: float = 0.0
 
     def add(self, name: str, value: Tensor) -> None:
+        """Add to the sum of a metric."""
         value = value.detach()
         self.sums[name] = self.sums[name] + value if name in self.sums else value
 
+    def note_ratio(self, statistics: RatioStatistics) -> None:
+        """Add the statistics of one batch of ratios."""
+        self.ratio_count += statistics.count
+        self.add("clip_fraction", statistics.clipped)
+        self.add("clip_fraction_above", statistics.clipped_above)
+        self.add("clip_fraction_below", statistics.clipped_below)
+        self.add("approx_kl", 0.5 * statistics.squared_log_ratio)
+        # A NaN must not hide in max().
+        error = float(statistics.max_error)
+        self.ratio_max_deviation = error if error != error else max(self.ratio_max_deviation, error)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _RowMasks:
+class RowMasks:
     """Masks of one micro-batch: advantage [B] (0 where left out), bool counted [B] (non-zero advantage)."""
 
     advantage: Tensor
@@ -111,214 +120,34 @@ def collect_loss_masks(
     return masks
 
 
-def update_policy_gradient(
-    work: UpdateInput, config: PolicyGradientConfig, progress: ProgressCallback, check_cancelled: CheckCancelled
-) -> UpdateMetrics:
-    """Make `optimizer_step_count` steps; step k of n uses the trained steps k, k + n, k + 2n, ... of all rollouts.
-
-    The gauge max|ratio - 1| covers everything that the first optimiser step uses and raises NOT_ON_POLICY before it.
-    """
-    started = perf_counter()
-    step_indexes = sorted(work.trajectories.rules)
-    count = config.optimizer_step_count
-    if len(step_indexes) < count:
-        message = f"objective.optimizerSteps: expected at most the {len(step_indexes)} trained steps, received {count}"
-        raise StarError("RECIPE_INVALID", message)
-    totals = _Totals()
-    rows = [_row_masks(work, batch) for batch in work.trajectories.micro_batches]
-    trained = sum(mask.advantage is not None for mask in work.loss_masks.values())
-    for turn in range(count):
-        chosen = step_indexes[turn::count]
-        work.optimizer.zero_grad()
-        turn_loss = _policy_gradient_turn(work, config, chosen, rows, trained, totals, check_cancelled)
-        if turn_loss is None:
-            continue
-        if turn == 0:
-            _check_on_policy(totals, config.on_policy_tolerance)
-        _step(work, totals, turn_loss)
-        progress("optimising", (turn + 1) / count)
-    return _metrics(work, totals, trained, perf_counter() - started)
-
-
-def _policy_gradient_turn(
-    work: UpdateInput,
-    config: PolicyGradientConfig,
-    chosen: Sequence[int],
-    rows: Sequence[_RowMasks],
-    trained: int,
-    totals: _Totals,
-    check_cancelled: CheckCancelled,
-) -> Tensor | None:
-    """Accumulate the gradient of one optimiser step; None when no rollout has a weight."""
-    total = None
-    for batch, masks in zip(work.trajectories.micro_batches, rows, strict=True):
-        if not bool(masks.counted.any()):
-            continue
-        condition = work.policy.encode(batch.prompts)
-        for step in batch.steps:
-            if step.step_index not in chosen:
-                continue
-            check_cancelled()
-            rule, sigma = work.trajectories.rules[step.step_index], work.trajectories.sigmas[step.step_index]
-            # The reference runs first: parameters must not be swapped between a forward and its backward pass.
-            reference = None
-            if config.kl_beta > 0:
-                with torch.no_grad(), work.policy.using(work.policy.initial):
-                    reference = work.policy.velocity(step.latent, sigma, condition, work.guidance_scale)
-            velocity = work.policy.velocity(step.latent, sigma, condition, work.guidance_scale)
-            terms = _policy_gradient_terms(work, config, rule, step, velocity, reference, masks, totals)
-            loss = torch.where(masks.counted, terms, 0.0).sum() / (trained * len(chosen))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
-    return total
-
-
-def _policy_gradient_terms(
-    work: UpdateInput,
-    config: PolicyGradientConfig,
-    rule: StepRule,
-    step: TrainedStep,
-    velocity: Tensor,
-    reference: Tensor | None,
-    masks: _RowMasks,
-    totals: _Totals,
-) -> Tensor:
-    """Return the loss [B] of one step of one micro-batch."""
-    scored = score_step(rule, step.latent, velocity, step.next_latent, work.policy.patch_size)
-    allocation = masks.allocation(step.step_index)
-    objective = clipped_objective(
-        scored.log_density,
-        step.old_log_density,
-        masks.advantage,
-        None if allocation is None else allocation.flatten(1),
-        clip_range=config.clip_range,
-        ratio_level=config.ratio_level,
-    )
-    _note_ratio(totals, objective, masks.counted, config.clip_range)
-    loss = objective.loss
-    totals.add("policy_loss", loss[masks.counted].sum())
-    totals.term_count += int(masks.counted.sum())
-    if config.equalize_steps:
-        loss = loss * step_gradient_scale(rule)
-    if reference is None:
-        return loss
-    kl = kl_divergence(scored.mean, step_mean(rule, step.latent, reference), rule.diffusion)
-    totals.add("kl", kl[masks.counted].sum())
-    return loss + config.kl_beta * kl
-
-
-def _note_ratio(totals: _Totals, objective: ClippedObjective, counted: Tensor, clip_range: float) -> None:
-    statistics = ratio_statistics(objective, counted, clip_range)
-    totals.ratio_count += statistics.count
-    totals.add("clip_fraction", statistics.clipped)
-    totals.add("clip_fraction_above", statistics.clipped_above)
-    totals.add("clip_fraction_below", statistics.clipped_below)
-    totals.add("approx_kl", 0.5 * statistics.squared_log_ratio)
-    # A NaN must not hide in max().
-    error = float(statistics.max_error)
-    totals.ratio_max_deviation = error if error != error else max(totals.ratio_max_deviation, error)
-
-
-def _check_on_policy(totals: _Totals, tolerance: float) -> None:
-    error = totals.ratio_max_deviation
-    totals.ratio_error = error
-    if not error <= tolerance:
-        raise StarError(
-            "NOT_ON_POLICY",
-            f"max |ratio - 1| before the first optimiser step: expected at most {tolerance}, received {error}; sample "
-            "and train with equal precision, threads and micro-batch size, or raise objective.onPolicyTolerance",
-        )
-
-
-def update_forward_process(
-    work: UpdateInput, config: ForwardProcessConfig, progress: ProgressCallback, check_cancelled: CheckCancelled
-) -> UpdateMetrics:
-    """Make `optimizer_step_count` steps, each over all rollouts at `noise_level_count` fresh noise levels."""
-    started = perf_counter()
-    totals = _Totals()
-    rows = [_row_masks(work, batch) for batch in work.trajectories.micro_batches]
-    trained = sum(mask.advantage is not None for mask in work.loss_masks.values())
-    for turn in range(config.optimizer_step_count):
-        work.optimizer.zero_grad()
-        turn_loss = _forward_process_turn(work, config, turn, rows, trained, totals, check_cancelled)
-        if turn_loss is None:
-            continue
-        _step(work, totals, turn_loss)
-        progress("optimising", (turn + 1) / config.optimizer_step_count)
-    return _metrics(work, totals, trained, perf_counter() - started)
-
-
-def _forward_process_turn(
-    work: UpdateInput,
-    config: ForwardProcessConfig,
-    turn: int,
-    rows: Sequence[_RowMasks],
-    trained: int,
-    totals: _Totals,
-    check_cancelled: CheckCancelled,
-) -> Tensor | None:
-    policy, total = work.policy, None
-    for batch, masks in zip(work.trajectories.micro_batches, rows, strict=True):
-        if not bool(masks.counted.any()):
-            continue
-        condition = policy.encode(batch.prompts)
-        positive = positive_share(masks.advantage, masks.allocation(None), config.advantage_scale, policy.patch_size)
-        for level in range(config.noise_level_count):
-            check_cancelled()
-            latents = _noised(work, config, batch, turn, level)
-            with torch.no_grad(), policy.using(work.old_policy):
-                old_velocity = policy.velocity(latents.noised, latents.sigma, condition, work.guidance_scale)
-            velocity = policy.velocity(latents.noised, latents.sigma, condition, work.guidance_scale)
-            terms = forward_process_loss(velocity, old_velocity, latents, positive, config.beta)
-            loss = torch.where(masks.counted, terms, 0.0).sum() / (trained * config.noise_level_count)
-            loss.backward()  # type: ignore[no-untyped-call]
-            distance = (velocity.detach() - old_velocity).square().mean((1, 2, 3))
-            totals.add("old_policy_velocity_distance", distance[masks.counted].sum())
-            totals.term_count += int(masks.counted.sum())
-            total = loss.detach() if total is None else total + loss.detach()
-    return total
-
-
-def _noised(
-    work: UpdateInput, config: ForwardProcessConfig, batch: MicroBatchTrajectory, turn: int, level: int
-) -> NoisedLatents:
-    """Return x_s of a micro-batch; noise and noise level of a rollout depend on nothing but its id, turn and level.
-
-    The noise level is uniform on [sigma_min, 1] and then shifted, as in the small-world runs (cpu-findings 8).
-    """
-    clean = batch.final_latent
-    if clean is None:
-        raise StarError("INTERNAL", "the forward process needs the clean latents of the rollout, received none")
-    ids = [*batch.rollout_ids, *(f"padding-{row}" for row in range(len(batch.rollout_ids), len(clean)))]
-    noise = seeded_normal(
-        [derive_seed(work.seed, "noise", name, turn, level) for name in ids], work.policy.latent_shape
-    )
-    # 53 bits of the seed make a uniform number in [0, 1).
-    uniform = [(derive_seed(work.seed, "sigma", name, turn, level) >> 10) / 2**53 for name in ids]
-    low = config.sigma_min
-    sigmas = [shift_sigma(low + (1 - low) * value, config.sigma_shift) for value in uniform]
-    return add_noise(clean, noise.to(clean.device), torch.tensor(sigmas, dtype=torch.float32, device=clean.device))
-
-
-def _row_masks(work: UpdateInput, batch: MicroBatchTrajectory) -> _RowMasks:
+def row_masks(work: UpdateInput, batch: MicroBatchTrajectory) -> RowMasks:
+    """Return the masks of a micro-batch, padding included."""
     masks = tuple(work.loss_masks[rollout_id] for rollout_id in batch.rollout_ids)
     width = len(batch.prompts)
     advantages = [mask.advantage or 0.0 for mask in masks] + [0.0] * (width - len(masks))
     advantage = torch.tensor(advantages, dtype=torch.float32, device=work.policy.device)
-    return _RowMasks(
+    return RowMasks(
         advantage=advantage, counted=advantage != 0, masks=masks, width=width, token_grid=work.policy.token_grid
     )
 
 
-def _step(work: UpdateInput, totals: _Totals, loss: Tensor) -> None:
+def backward(terms: Tensor, counted: Tensor, denominator: float) -> Tensor:
+    """Add the gradient of the loss terms [B] of the rows that count, over the denominator; return that loss."""
+    loss = torch.where(counted, terms, 0.0).sum() / denominator
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def optimizer_step(work: UpdateInput, totals: Totals, loss: Tensor) -> None:
+    """Make one step with the accumulated gradient of `loss`. Raises NOT_FINITE."""
     totals.gradient_norm.append(work.optimizer.step(loss))
     totals.loss.append(float(loss))
 
 
-def _metrics(work: UpdateInput, totals: _Totals, trained: int, seconds: float) -> UpdateMetrics:
+def update_metrics(work: UpdateInput, totals: Totals, seconds: float) -> UpdateMetrics:
     """Return the metrics; what was not measured is absent."""
     values = {
-        "trained_rollout_count": float(trained),
+        "trained_rollout_count": float(work.trained_count()),
         "optimizer_step_count": float(len(totals.loss)),
         "learning_rate": work.optimizer.learning_rate(),
         "parameter_distance_from_base": _distance_from_base(work.policy),
@@ -329,8 +158,11 @@ def _metrics(work: UpdateInput, totals: _Totals, trained: int, seconds: float) -
     for name, total in totals.sums.items():
         per_ratio = name.startswith(("clip_fraction", "approx_kl"))
         values[name] = float(total) / (totals.ratio_count if per_ratio else totals.term_count)
+    if "kl" in values:
+        values["kl_weight"] = work.kl_weight
     if totals.ratio_error is not None:
         values["ratio_max_error"] = totals.ratio_error
+    if totals.ratio_count:
         values["ratio_max_deviation"] = totals.ratio_max_deviation
     return UpdateMetrics(values=values, seconds={"optimising": seconds})
 

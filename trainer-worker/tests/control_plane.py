@@ -36,7 +36,13 @@ def config_message(**changes):
         capture=training_config_pb2.CaptureConfig(blocks=[1], t5_weight=0.7, data_kind="DATA_KIND_UINT8"),
         objective=training_config_pb2.ObjectiveConfig(
             policy_gradient=training_config_pb2.PolicyGradientConfig(
-                ratio_level="RATIO_LEVEL_POSITION", clip_range=1e-3, optimizer_step_count=1, on_policy_tolerance=1e-6
+                ratio_level="RATIO_LEVEL_POSITION",
+                trust_region="TRUST_REGION_CLIP",
+                clip_range=1e-3,
+                step_weight="STEP_WEIGHT_NONE",
+                kl=training_config_pb2.KlConfig(kind="KIND_NONE"),
+                optimizer_step_count=1,
+                on_policy_tolerance=1e-6,
             )
         ),
         optimizer=training_config_pb2.OptimizerConfig(learning_rate=1e-3, beta1=0.9, beta2=0.99, epsilon=1e-8),

@@ -20,6 +20,7 @@ from star_worker.types import (
     CaptureConfig,
     CoreSpan,
     ForwardProcessConfig,
+    KlConfig,
     LoraConfig,
     LossMask,
     ModelConfig,
@@ -36,17 +37,26 @@ PROMPTS = ("a red cat", "a blue dog and a red cat")
 TARGETS = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.add_q_proj", "attn.add_k_proj")
 MERGES = [("c", "a"), ("ca", "t</w>"), ("r", "e"), ("re", "d</w>"), ("b", "l"), ("bl", "u"), ("blu", "e</w>")]
 WORDS = ("a", "red", "cat", "blue", "dog", "and")
+NO_KL = KlConfig(kind="none", beta=0.1, target=None)
 POLICY_GRADIENT = PolicyGradientConfig(
     ratio_level="position",
+    trust_region="clip",
     clip_range=3e-3,
-    kl_beta=0.0,
+    kl_threshold=1e-6,
+    ratio_norm=False,
+    step_weight="std_over_dt",
+    kl=NO_KL,
     optimizer_step_count=1,
-    equalize_steps=True,
     on_policy_tolerance=0.0,
 )
 FORWARD_PROCESS = ForwardProcessConfig(
+    form="nft",
     beta=1.0,
     advantage_scale=2.5,
+    ratio_level="position",
+    clip_range=3e-3,
+    old_policy_beta=0.1,
+    kl=NO_KL,
     noise_level_count=2,
     optimizer_step_count=2,
     sigma_min=0.3,
@@ -151,8 +161,9 @@ def training_config(
     micro_batch_size: int = 4,
     guidance_scale: float = 1.0,
     blocks: tuple[int, ...] = (0, 1),
+    ema_decay: float | None = None,
 ) -> TrainingConfig:
-    adapter = LoraConfig(rank=4, alpha=8, target_modules=TARGETS)
+    adapter = LoraConfig(rank=4, alpha=8, target_modules=TARGETS, rank_stabilised=False)
     return TrainingConfig(
         model=ModelConfig(
             path=str(folder),
@@ -181,6 +192,7 @@ def training_config(
             weight_decay=1e-4,
             max_grad_norm=1.0,
             warmup_step_count=0,
+            ema_decay=ema_decay,
         ),
         micro_batch_size=micro_batch_size,
         thread_count=1,

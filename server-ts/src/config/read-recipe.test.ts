@@ -7,6 +7,9 @@ const FOLDER = new URL('../../../recipes/', import.meta.url);
 const shipped = (name: string): string => readFileSync(new URL(`${name}.yaml`, FOLDER), 'utf8');
 const FORWARD = shipped('tiny-geneval-star-forward');
 const GRADIENT = shipped('tiny-geneval-star');
+const SCALAR = shipped('tiny-geneval-scalar');
+const CPS = GRADIENT.replace('  noiseLevel: 0.7', '  noiseLevel: 0.7\n  sampler: cps');
+const SLIDING = '  windowMove: { kind: sliding, lastStart: 6 }';
 
 function problem(text: string): string {
   try {
@@ -69,7 +72,12 @@ describe('readRecipe', () => {
     ['policy_gradient without window', GRADIENT, 'windowSize: 4', 'windowSize: 0', 'sampling.windowSize'],
     ['policy_gradient without noise', GRADIENT, 'noiseLevel: 0.7', 'noiseLevel: 0', 'sampling.noiseLevel'],
     ['forward_process with window', FORWARD, 'windowSize: 0', 'windowSize: 2', 'sampling.windowSize'],
-    ['a ratio per picture with allocation', GRADIENT, 'ratioLevel: position', 'ratioLevel: rollout', 'ratioLevel'],
+    ['a moving window without window', FORWARD, 'windowSize: 0', `windowSize: 0\n${SLIDING}`, 'sampling.windowMove'],
+    ['a window that slides off', GRADIENT, 'windowSize: 4', `windowSize: 4\n${SLIDING}`, 'sampling.windowSize'],
+    ['RatioNorm with CPS', CPS, 'optimizerSteps: 1', 'ratioNorm: true', 'objective.ratioNorm'],
+    ['more optimiser steps than trained steps', GRADIENT, 'optimizerSteps: 1', 'optimizerSteps: 5', 'optimizerSteps'],
+    ['a mean KL of the forward process', FORWARD, 'noiseLevels: 2', 'kl: { kind: mean }', 'objective.kl.kind'],
+    ['an anchor without allocation', SCALAR, 'optimizerSteps: 1', 'kl: { kind: anchored }', 'objective.kl.kind'],
     ['an uneven micro batch', GRADIENT, /microBatchSize: \d+/, 'microBatchSize: 7', 'worker.microBatchSize'],
     ['an empty sigma range', GRADIENT, '[0.29, 0.91]', '[0.9, 0.3]', 'allocation.sigmaRange'],
     ['a block twice', GRADIENT, '[1, 2, 3]', '[1, 1]', 'allocation.blocks'],

@@ -24,19 +24,60 @@ export function recipeConflicts(recipe: Recipe): RecipeConflict[] {
 }
 
 function windowConflicts({ sampling }: Recipe): RecipeConflict[] {
-  const end = sampling.windowStart + sampling.windowSize;
-  if (sampling.windowSize === 0 || end <= sampling.numInferenceSteps - 1) return [];
-  const received = `windowStart ${sampling.windowStart} + windowSize ${sampling.windowSize} = ${end}`;
-  const most = `at most numInferenceSteps - 1 = ${sampling.numInferenceSteps - 1}`;
-  return [conflict('sampling.windowSize', `${received} must be ${most}: the last step goes to sigma 0 without noise`)];
+  const { windowStart, windowSize, windowMove, numInferenceSteps } = sampling;
+  if (windowSize === 0) {
+    if (windowMove.kind === 'fixed') return [];
+    return [
+      conflict('sampling.windowMove', `received "${windowMove.kind}" with windowSize 0; there is no window to move`),
+    ];
+  }
+  const last = windowMove.kind === 'fixed' ? windowStart : windowMove.lastStart;
+  const found: RecipeConflict[] = [];
+  if (last < windowStart) {
+    found.push(
+      conflict('sampling.windowMove.lastStart', `received ${last}; must be at least windowStart ${windowStart}`),
+    );
+  }
+  const end = Math.max(windowStart, last) + windowSize;
+  if (end > numInferenceSteps - 1) {
+    const name = windowMove.kind === 'fixed' ? 'windowStart' : 'windowMove.lastStart';
+    const received = `${name} ${last} + windowSize ${windowSize} = ${end}`;
+    const most = `at most numInferenceSteps - 1 = ${numInferenceSteps - 1}`;
+    const why = 'the last step goes to sigma 0 without noise';
+    found.push(conflict('sampling.windowSize', `${received} must be ${most}: ${why}`));
+  }
+  return found;
 }
 
-function objectiveConflicts({ objective, sampling, allocation }: Recipe): RecipeConflict[] {
-  if (objective.kind === 'forward_process') {
-    if (sampling.windowSize === 0) return [];
+function objectiveConflicts(recipe: Recipe): RecipeConflict[] {
+  const { objective } = recipe;
+  const own =
+    objective.kind === 'forward_process'
+      ? forwardProcessConflicts(objective, recipe)
+      : policyGradientConflicts(objective, recipe);
+  if (objective.kl.kind !== 'anchored' || recipe.allocation !== null) return own;
+  return [
+    ...own,
+    conflict('objective.kl.kind', 'received "anchored" without allocation; its anchor follows w, use "mean"'),
+  ];
+}
+
+type ObjectiveOf<K extends Recipe['objective']['kind']> = Extract<Recipe['objective'], { kind: K }>;
+
+function forwardProcessConflicts(objective: ObjectiveOf<'forward_process'>, { sampling }: Recipe): RecipeConflict[] {
+  const found: RecipeConflict[] = [];
+  if (sampling.windowSize !== 0) {
     const message = `received ${sampling.windowSize}; forward_process needs ODE rollouts, set 0`;
-    return [conflict('sampling.windowSize', message)];
+    found.push(conflict('sampling.windowSize', message));
   }
+  if (objective.kl.kind === 'mean' || objective.kl.kind === 'anchored') {
+    const message = `received "${objective.kl.kind}"; forward_process has no step means, use "velocity" or "none"`;
+    found.push(conflict('objective.kl.kind', message));
+  }
+  return found;
+}
+
+function policyGradientConflicts(objective: ObjectiveOf<'policy_gradient'>, { sampling }: Recipe): RecipeConflict[] {
   const found: RecipeConflict[] = [];
   if (sampling.windowSize === 0) {
     found.push(
@@ -45,10 +86,13 @@ function objectiveConflicts({ objective, sampling, allocation }: Recipe): Recipe
   } else if (sampling.noiseLevel === 0) {
     found.push(conflict('sampling.noiseLevel', 'received 0; policy_gradient needs noise, set a value above 0'));
   }
-  if (objective.ratioLevel === 'rollout' && allocation !== null) {
-    const message =
-      'received "rollout" with an allocation; one ratio per picture cannot be weighted by position, use "position"';
-    found.push(conflict('objective.ratioLevel', `${message} or allocation: null`));
+  if (sampling.windowSize > 0 && objective.optimizerSteps > sampling.windowSize) {
+    const message = `received ${objective.optimizerSteps}; every optimiser step needs trained steps of its own`;
+    found.push(conflict('objective.optimizerSteps', `${message}, at most windowSize = ${sampling.windowSize}`));
+  }
+  if (objective.ratioNorm && sampling.sampler === 'cps') {
+    const message = 'received true with sampler cps, whose log-density drops the variance that RatioNorm divides by';
+    found.push(conflict('objective.ratioNorm', `${message}; use sampler flow_sde`));
   }
   return found;
 }

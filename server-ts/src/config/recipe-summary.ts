@@ -55,7 +55,7 @@ export const SD35_ASSUMPTIONS: SummaryAssumptions = {
 export function summarizeRecipe(recipe: Recipe, assumptions: SummaryAssumptions = SD35_ASSUMPTIONS): RecipeSummary {
   const { sampling, prompts, evaluation } = recipe;
   const sigmas = sampleSigmas(sampling.schedule, sampling.numInferenceSteps, sampling.shift);
-  const steps = captureSteps(recipe, sigmas);
+  const steps = captureSteps(recipe, sigmas, sampling.windowStart);
   const trained = Array.from({ length: sampling.windowSize }, (_, index) => sampling.windowStart + index);
   const rollouts = prompts.groupsPerIteration * prompts.groupSize;
   const bytes = byteCounts(recipe, assumptions, rollouts, steps.length);
@@ -90,13 +90,19 @@ function byteCounts(
     Math.ceil(model.height / assumptions.pixelsPerToken) * Math.ceil(model.width / assumptions.pixelsPerToken);
   const mapBytes = allocation?.wire === 'float16' ? 2 : 1;
   const latentBytes = tokens * assumptions.valuesPerToken * 4;
-  // The policy gradient keeps both ends of every trained step, the forward process only the final latent.
-  const keptLatents = recipe.objective.kind === 'policy_gradient' ? sampling.windowSize + 1 : 1;
+  const keptLatents = keptLatentsOf(recipe.objective, sampling.windowSize);
   return {
     maps: rollouts * capturedSteps * tokens * mapBytes,
     picture: Math.ceil(model.height * model.width * assumptions.pictureBytesPerPixel),
     trajectory: rollouts * keptLatents * latentBytes,
   };
+}
+
+/** The policy gradient keeps both ends of every trained step and, if asked, its mean; the forward process the final latent. */
+function keptLatentsOf(objective: Recipe['objective'], windowSize: number): number {
+  if (objective.kind === 'forward_process') return 1;
+  const keepsMeans = objective.ratioNorm || objective.trustRegion === 'kl_mask';
+  return windowSize + 1 + (keepsMeans ? windowSize : 0);
 }
 
 /** Before and after the run, and after every n-th iteration between. */
@@ -109,10 +115,10 @@ function guidancePasses({ sampling }: Recipe): number {
   return sampling.guidanceScale > 1 ? 2 : 1;
 }
 
-/** Passes over one picture in an update: policy, plus reference (KL) or old and base policy (forward process). */
+/** Passes over one picture in an update: policy, old policy (forward process) and reference (KL). */
 function updatePasses(recipe: Recipe): number {
   const { objective, sampling } = recipe;
-  if (objective.kind === 'forward_process') return objective.optimizerSteps * objective.noiseLevels * 3;
-  const reference = objective.klBeta > 0 ? 1 : 0;
+  const reference = objective.kl.kind === 'none' ? 0 : 1;
+  if (objective.kind === 'forward_process') return objective.optimizerSteps * objective.noiseLevels * (2 + reference);
   return sampling.windowSize * guidancePasses(recipe) * (1 + reference);
 }

@@ -9,6 +9,7 @@ import { gate, monitor, quorum, transform } from './reward-recipe.js';
 const lora = z.strictObject({
   rank: z.int().min(1).max(1024).default(16).describe('rank of the low-rank update'),
   alpha: z.int().min(1).default(32).describe('scale is alpha / rank'),
+  rankStabilised: z.boolean().default(false).describe('scale is alpha / sqrt(rank) instead (RSLoRA)'),
   targetModules: z
     .array(z.string().min(1))
     .min(1)
@@ -50,6 +51,20 @@ const prompts = z.strictObject({
   groupSize: z.int().min(2).describe('rollouts per prompt (G)'),
 });
 
+const windowMove = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('fixed') }),
+  z.strictObject({
+    kind: z.literal('random'),
+    lastStart: z.int().min(0).describe('the first step is drawn from windowStart to this, new in every iteration'),
+  }),
+  z.strictObject({
+    kind: z.literal('sliding'),
+    lastStart: z.int().min(0).describe('the window moves on from windowStart to this, then starts again'),
+    stride: z.int().min(1).default(1).describe('steps that it moves by'),
+    every: z.int().min(1).default(25).describe('iterations between moves'),
+  }),
+]);
+
 const sampling = z.strictObject({
   numInferenceSteps: z.int().min(1).max(200).describe('denoising steps (T) of training rollouts'),
   schedule: z
@@ -61,6 +76,9 @@ const sampling = z.strictObject({
   noiseLevel: z.number().min(0).max(10).default(0.7).describe('noise level a'),
   windowStart: z.int().min(0).default(0).describe('first stochastic step; earlier ones are ODE steps'),
   windowSize: z.int().min(0).describe('stochastic (and trained) steps; the rest are ODE steps; 0: ODE only'),
+  windowMove: windowMove
+    .default({ kind: 'fixed' })
+    .describe('where the window lies from iteration to iteration: fixed, random (Flow-GRPO-Fast), sliding (MixGRPO)'),
   guidanceScale: z.number().min(1).default(1).describe('classifier-free guidance in training and evaluation; 1: off'),
 });
 
@@ -135,16 +153,42 @@ const allocation = z.strictObject({
   wire: z.enum(['uint8', 'float16']).default('uint8').describe('number format of attention and maps on the wire'),
 });
 
+const ratioLevel = z
+  .enum(['position', 'rollout', 'gspo_token'])
+  .describe(
+    'position: a ratio and clip per latent position; rollout: one per picture, positions weighted inside it (without ' +
+      'allocation: Flow-GRPO); gspo_token: the ratio of the picture, the gradient of the position',
+  );
+
+const clipRange = z.number().positive().describe('per position it is sqrt(positions) times that of a picture');
+
+const kl = z
+  .strictObject({
+    kind: z
+      .enum(['none', 'mean', 'velocity', 'anchored'])
+      .describe('mean: Flow-GRPO; velocity: same strength at every step; anchored: mean, stronger where w is small'),
+    beta: z.number().positive().default(0.04).describe('weight, at first'),
+    target: z.number().positive().nullable().default(null).describe('KL that the weight adapts to; null: it stays'),
+  })
+  .default({ kind: 'none', beta: 0.04, target: null })
+  .describe('KL against the untrained policy; kind none: no reference pass');
+
 const policyGradient = z.strictObject({
   kind: z.literal('policy_gradient'),
-  ratioLevel: z
-    .enum(['position', 'rollout'])
-    .default('position')
-    .describe('ratio and clip per latent position, or per picture as in Flow-GRPO'),
-  clipRange: z.number().positive().describe('per position it is sqrt(positions) times that of a picture'),
-  klBeta: z.number().min(0).default(0).describe('weight of the KL term; 0: no reference pass'),
+  ratioLevel: ratioLevel.default('position'),
+  trustRegion: z
+    .enum(['clip', 'kl_mask'])
+    .default('clip')
+    .describe('clip: PPO; kl_mask: no gradient where the KL passed klThreshold and would grow (Flow-DPPO)'),
+  clipRange,
+  klThreshold: z.number().positive().default(1e-6).describe('for trustRegion kl_mask'),
+  ratioNorm: z.boolean().default(false).describe("GRPO-Guard's RatioNorm: log-ratios of mean 0"),
+  stepWeight: z
+    .enum(['none', 'std_over_dt', 'inverse_dt'])
+    .default('none')
+    .describe("factor of a step's loss; std_over_dt evens out gradients, inverse_dt is GRPO-Guard's"),
+  kl,
   optimizerSteps: z.int().min(1).default(1).describe('optimiser steps an iteration'),
-  equalizeSteps: z.boolean().default(false).describe('multiply the loss of a step by std / |dt|'),
   onPolicyTolerance: z
     .number()
     .min(0)
@@ -154,12 +198,20 @@ const policyGradient = z.strictObject({
 
 const forwardProcess = z.strictObject({
   kind: z.literal('forward_process'),
-  beta: z.number().positive().default(1).describe('strength of the implicit positive and negative policy'),
+  form: z
+    .enum(['nft', 'awm'])
+    .default('nft')
+    .describe('nft: DiffusionNFT; awm: advantage weighted matching, a clipped ratio of matching errors'),
+  beta: z.number().positive().default(1).describe('nft: strength of the implicit positive and negative policy'),
   advantageScale: z
     .number()
     .positive()
     .default(2.5)
-    .describe('Z: divides advantage x weight before the clip to [-1, 1]'),
+    .describe('nft: Z divides advantage x weight before the clip to [-1, 1]'),
+  ratioLevel: ratioLevel.default('position').describe('awm: as in policy_gradient'),
+  clipRange: clipRange.default(3.2e-3).describe('awm: clip range of the ratio'),
+  oldPolicyBeta: z.number().min(0).default(0.1).describe('awm: weight of the velocity distance from the old policy'),
+  kl,
   noiseLevels: z.int().min(1).default(2).describe('noise levels per rollout and optimiser step'),
   optimizerSteps: z.int().min(1).default(2).describe('optimiser steps an iteration'),
   sigmaMin: z.number().min(0).max(1).default(0.3).describe('lowest noise level drawn'),
@@ -180,6 +232,13 @@ const optimizer = z.strictObject({
   weightDecay: z.number().min(0).default(1e-4),
   maxGradNorm: z.number().positive().default(1).describe('gradient norm clip'),
   warmupSteps: z.int().min(0).default(0).describe('optimiser steps over which the rate rises from 0'),
+  emaDecay: z
+    .number()
+    .min(0)
+    .max(1)
+    .nullable()
+    .default(null)
+    .describe('largest decay of a moving average of the trainable part, for evaluation and export; null: none'),
 });
 
 const worker = z.strictObject({

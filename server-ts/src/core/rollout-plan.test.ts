@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { evaluationPlan, type PlanSettings, rolloutPlan } from './rollout-plan.js';
+import { evaluationPlan, type PlanSettings, rolloutPlan, type WindowMove, windowStartAt } from './rollout-plan.js';
 import type { PromptRecord } from './types.js';
 
 const prompt = (tag: string, index: number): PromptRecord => ({
@@ -15,7 +15,14 @@ const SETTINGS: PlanSettings = {
   task: 'geneval',
   seed: 3,
   prompts: { tagWeights: { a: 3, b: 1, c: 0 }, groupsPerIteration: 6, groupSize: 4 },
-  sampling: { numInferenceSteps: 8, schedule: 'linear', shift: 3, windowStart: 0, windowSize: 4 },
+  sampling: {
+    numInferenceSteps: 8,
+    schedule: 'linear',
+    shift: 3,
+    windowStart: 0,
+    windowSize: 4,
+    windowMove: { kind: 'fixed' },
+  },
   evaluation: { numInferenceSteps: 5, promptCount: 25, seed: 9 },
   allocation: { sigmaRange: [0.45, 0.91] },
   objective: { kind: 'policy_gradient' },
@@ -88,6 +95,44 @@ describe('rolloutPlan', () => {
     expect(() => rolloutPlan({ ...SETTINGS, prompts: { ...prompts, tagWeights: null } }, [], 0)).toThrow(
       'no prompt to draw',
     );
+  });
+});
+
+describe('windowStartAt', () => {
+  const starts = (windowMove: WindowMove, count: number): number[] => {
+    const sampling = { ...SETTINGS.sampling, windowStart: 1, windowSize: 2, windowMove };
+    return Array.from({ length: count }, (_, iteration) => windowStartAt({ seed: 3, sampling }, iteration));
+  };
+
+  it('stays where it is when fixed', () => {
+    expect(new Set(starts({ kind: 'fixed' }, 50))).toEqual(new Set([1]));
+  });
+
+  it('draws every place about equally often, the same for the same iteration', () => {
+    const drawn = starts({ kind: 'random', lastStart: 4 }, 4000);
+    expect(drawn).toEqual(starts({ kind: 'random', lastStart: 4 }, 4000));
+    for (const place of [1, 2, 3, 4]) expect(drawn.filter((start) => start === place).length).toBeGreaterThan(900);
+    expect(Math.max(...drawn)).toBe(4);
+  });
+
+  it('slides by its stride and starts again after the last place', () => {
+    expect(starts({ kind: 'sliding', lastStart: 5, stride: 2, every: 2 }, 8)).toEqual([1, 1, 3, 3, 5, 5, 1, 1]);
+  });
+
+  it('moves the captured steps along', () => {
+    const sampling = {
+      ...SETTINGS.sampling,
+      windowSize: 2,
+      windowMove: { kind: 'sliding', lastStart: 6, stride: 3, every: 1 },
+    } as const;
+    const settings = { ...SETTINGS, sampling, allocation: { sigmaRange: [0, 1] } } as const;
+    const plans = [0, 1, 2].map((iteration) => rolloutPlan(settings, PROMPTS, iteration));
+    expect(plans.map((plan) => plan.windowStart)).toEqual([0, 3, 6]);
+    expect(plans.map((plan) => plan.groups[0]?.captureSteps)).toEqual([
+      [0, 1],
+      [3, 4],
+      [6, 7],
+    ]);
   });
 });
 

@@ -4,6 +4,12 @@ import { type ScheduleKind, sampleSigmas } from './schedule.js';
 import { deriveSeed, deriveUniform, promptHash } from './seeds.js';
 import type { PromptRecord, RolloutGroup, RolloutPlan, RolloutSpec, Task } from './types.js';
 
+/** Where the stochastic window lies from iteration to iteration (flow-grpo-reference 1.8 and 1.9). */
+export type WindowMove =
+  | { readonly kind: 'fixed' }
+  | { readonly kind: 'random'; readonly lastStart: number }
+  | { readonly kind: 'sliding'; readonly lastStart: number; readonly stride: number; readonly every: number };
+
 /** The parts of a recipe that decide a plan. */
 export interface PlanSettings {
   readonly task: Task;
@@ -19,6 +25,7 @@ export interface PlanSettings {
     readonly shift: number;
     readonly windowStart: number;
     readonly windowSize: number;
+    readonly windowMove: WindowMove;
   };
   readonly evaluation: { readonly numInferenceSteps: number; readonly promptCount: number; readonly seed: number };
   readonly allocation: { readonly sigmaRange: readonly [number, number] } | null;
@@ -36,7 +43,8 @@ export interface PlanSettings {
 export function rolloutPlan(settings: PlanSettings, prompts: readonly PromptRecord[], iteration: number): RolloutPlan {
   const { sampling } = settings;
   const sigmas = sampleSigmas(sampling.schedule, sampling.numInferenceSteps, sampling.shift);
-  const steps = captureSteps(settings, sigmas);
+  const windowStart = windowStartAt(settings, iteration);
+  const steps = captureSteps(settings, sigmas, windowStart);
   const groups = drawPrompts(settings, prompts, iteration).map((prompt, promptIndex) => {
     const rollouts = Array.from({ length: settings.prompts.groupSize }, (_, rolloutIndex) => ({
       rolloutId: `${iteration}-${promptIndex}-${rolloutIndex}`,
@@ -45,8 +53,23 @@ export function rolloutPlan(settings: PlanSettings, prompts: readonly PromptReco
     }));
     return group(settings.task, prompt, promptIndex, rollouts, steps);
   });
-  const { windowStart, windowSize } = sampling;
-  return { iteration, sigmas, windowStart, windowSize, keepTrajectory: true, groups };
+  return { iteration, sigmas, windowStart, windowSize: sampling.windowSize, keepTrajectory: true, groups };
+}
+
+/**
+ * First stochastic step of an iteration; all groups share it, so that batches keep one shape.
+ *
+ * @returns windowStart <= step <= lastStart
+ */
+export function windowStartAt({ seed, sampling }: Pick<PlanSettings, 'seed' | 'sampling'>, iteration: number): number {
+  const { windowStart, windowMove } = sampling;
+  if (windowMove.kind === 'fixed') return windowStart;
+  const span = windowMove.lastStart - windowStart;
+  if (windowMove.kind === 'random') {
+    return windowStart + Math.floor(deriveUniform(seed, 'window', iteration) * (span + 1));
+  }
+  const places = Math.floor(span / windowMove.stride) + 1;
+  return windowStart + (Math.floor(iteration / windowMove.every) % places) * windowMove.stride;
 }
 
 /**
@@ -80,18 +103,20 @@ export function evaluationPlan(
  * window (other steps are not trained).
  *
  * @param sigmas T + 1 values
+ * @param windowStart first stochastic step
  * @returns ascending step indexes
  */
 export function captureSteps(
   settings: Pick<PlanSettings, 'allocation' | 'objective' | 'sampling'>,
   sigmas: readonly number[],
+  windowStart: number,
 ): number[] {
   const { allocation, objective, sampling } = settings;
   if (allocation === null) return [];
   const [low, high] = allocation.sigmaRange;
   const windowed = objective.kind === 'policy_gradient';
   return sigmas.slice(0, -1).flatMap((sigma, step) => {
-    const inWindow = step >= sampling.windowStart && step < sampling.windowStart + sampling.windowSize;
+    const inWindow = step >= windowStart && step < windowStart + sampling.windowSize;
     return sigma >= low && sigma <= high && (inWindow || !windowed) ? [step] : [];
   });
 }

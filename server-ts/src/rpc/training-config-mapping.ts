@@ -2,8 +2,13 @@ import type { Recipe } from '../config/recipe.js';
 import { sampleSigmas } from '../core/schedule.js';
 import {
   CaptureConfig_DataKind,
+  ForwardProcessConfig_Form,
+  type KlConfig,
+  KlConfig_Kind,
   type ObjectiveConfig,
-  PolicyGradientConfig_RatioLevel,
+  PolicyGradientConfig_StepWeight,
+  PolicyGradientConfig_TrustRegion,
+  RatioLevel,
   SamplingConfig_Sampler,
   type TrainingConfig,
 } from '../gen/star/v1/training_config.js';
@@ -19,8 +24,29 @@ const DATA_KINDS: Readonly<Record<NonNullable<Recipe['allocation']>['wire'], Cap
 };
 
 const RATIO_LEVELS = {
-  position: PolicyGradientConfig_RatioLevel.RATIO_LEVEL_POSITION,
-  rollout: PolicyGradientConfig_RatioLevel.RATIO_LEVEL_ROLLOUT,
+  position: RatioLevel.RATIO_LEVEL_POSITION,
+  rollout: RatioLevel.RATIO_LEVEL_ROLLOUT,
+  gspo_token: RatioLevel.RATIO_LEVEL_GSPO_TOKEN,
+} as const;
+
+const TRUST_REGIONS = {
+  clip: PolicyGradientConfig_TrustRegion.TRUST_REGION_CLIP,
+  kl_mask: PolicyGradientConfig_TrustRegion.TRUST_REGION_KL_MASK,
+} as const;
+
+const STEP_WEIGHTS = {
+  none: PolicyGradientConfig_StepWeight.STEP_WEIGHT_NONE,
+  std_over_dt: PolicyGradientConfig_StepWeight.STEP_WEIGHT_STD_OVER_DT,
+  inverse_dt: PolicyGradientConfig_StepWeight.STEP_WEIGHT_INVERSE_DT,
+} as const;
+
+const FORMS = { nft: ForwardProcessConfig_Form.FORM_NFT, awm: ForwardProcessConfig_Form.FORM_AWM } as const;
+
+const KL_KINDS = {
+  none: KlConfig_Kind.KIND_NONE,
+  mean: KlConfig_Kind.KIND_MEAN,
+  velocity: KlConfig_Kind.KIND_VELOCITY,
+  anchored: KlConfig_Kind.KIND_ANCHORED,
 } as const;
 
 /** The worker's part of a recipe. Every field is filled: the worker has no defaults of its own. */
@@ -57,50 +83,41 @@ function toModelConfig(model: Recipe['model']): TrainingConfig['model'] {
     height: model.height,
     width: model.width,
     maxSequenceLength: model.maxSequenceLength,
-    lora:
-      model.lora === null
-        ? undefined
-        : { rank: model.lora.rank, alpha: model.lora.alpha, targetModules: model.lora.targetModules },
+    lora: model.lora ?? undefined,
     gradientCheckpointing: model.gradientCheckpointing,
   };
 }
 
 function toObjectiveConfig(objective: Recipe['objective']): ObjectiveConfig {
   if (objective.kind === 'policy_gradient') {
-    const { ratioLevel, clipRange, klBeta, optimizerSteps, equalizeSteps, onPolicyTolerance } = objective;
-    return {
-      kind: {
-        $case: 'policyGradient',
-        value: {
-          ratioLevel: RATIO_LEVELS[ratioLevel],
-          clipRange,
-          klBeta,
-          optimizerStepCount: optimizerSteps,
-          equalizeSteps,
-          onPolicyTolerance,
-        },
-      },
+    const { kind: _, ratioLevel, trustRegion, stepWeight, kl, optimizerSteps, ...rest } = objective;
+    const value = {
+      ...rest,
+      ratioLevel: RATIO_LEVELS[ratioLevel],
+      trustRegion: TRUST_REGIONS[trustRegion],
+      stepWeight: STEP_WEIGHTS[stepWeight],
+      kl: toKlConfig(kl),
+      optimizerStepCount: optimizerSteps,
     };
+    return { kind: { $case: 'policyGradient', value } };
   }
-  const { beta, advantageScale, noiseLevels, optimizerSteps, sigmaMin, sigmaShift } = objective;
-  return {
-    kind: {
-      $case: 'forwardProcess',
-      value: {
-        beta,
-        advantageScale,
-        noiseLevelCount: noiseLevels,
-        optimizerStepCount: optimizerSteps,
-        sigmaMin,
-        sigmaShift,
-        oldPolicyDecayMax: objective.oldPolicyDecayMax,
-        oldPolicyDecaySlope: objective.oldPolicyDecaySlope,
-      },
-    },
+  const { kind: _, form, ratioLevel, kl, noiseLevels, optimizerSteps, ...rest } = objective;
+  const value = {
+    ...rest,
+    form: FORMS[form],
+    ratioLevel: RATIO_LEVELS[ratioLevel],
+    kl: toKlConfig(kl),
+    noiseLevelCount: noiseLevels,
+    optimizerStepCount: optimizerSteps,
   };
+  return { kind: { $case: 'forwardProcess', value } };
+}
+
+function toKlConfig({ kind, beta, target }: Recipe['objective']['kl']): KlConfig {
+  return { kind: KL_KINDS[kind], beta, target: target ?? undefined };
 }
 
 function toOptimizerConfig(optimizer: Recipe['optimizer']): TrainingConfig['optimizer'] {
-  const { warmupSteps, ...rest } = optimizer;
-  return { ...rest, warmupStepCount: warmupSteps };
+  const { warmupSteps, emaDecay, ...rest } = optimizer;
+  return { ...rest, warmupStepCount: warmupSteps, emaDecay: emaDecay ?? undefined };
 }

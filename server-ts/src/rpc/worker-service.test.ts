@@ -133,7 +133,7 @@ describe('control stream', () => {
     const failure = await worker.failure;
     expect(failure.metadata.get(REASON_KEY)).toEqual(['PROTOCOL_VERSION_MISMATCH']);
     expect(failure.code).toBe(9);
-    expect(failure.details).toMatch(/expected protocol version 1, received 99 from worker w1/);
+    expect(failure.details).toMatch(/expected protocol version 2, received 99 from worker w1/);
     expect(trainer.worker).toBeNull();
   });
 

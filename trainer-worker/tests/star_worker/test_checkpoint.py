@@ -17,7 +17,7 @@ from star_worker.checkpoint import (
     write_checkpoint,
 )
 from star_worker.errors import StarError
-from star_worker.incoming_messages import training_config
+from star_worker.training_config_message import training_config
 
 STATE = {"lora.a": torch.arange(6, dtype=torch.float32).reshape(2, 3), "optimizer.step": torch.tensor(7)}
 

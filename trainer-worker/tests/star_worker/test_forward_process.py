@@ -3,8 +3,7 @@ import torch
 from star_worker.forward_process import (
     add_noise,
     forward_process_loss,
-    mix_policies,
-    old_policy_decay,
+    matching_log_density,
     positive_share,
 )
 
@@ -45,10 +44,11 @@ def test_advantage_zero_at_the_old_policy_has_no_gradient_and_a_positive_one_pul
     assert float((-gradient * (target - old)).sum()) > 0
 
 
-def test_old_policy_starts_as_a_copy_and_then_lags() -> None:
-    assert [old_policy_decay(k, 0.9, 0.02) for k in (0, 10, 100)] == [0.0, 0.2, 0.9]
-    old, current = [torch.tensor([1.0])], [torch.tensor([2.0])]
-    mix_policies(old, current, 0.75)
-    assert float(old[0]) == 1.25
-    mix_policies(old, current, 0.0)
-    assert float(old[0]) == 2.0
+def test_matching_log_density_is_highest_at_the_velocity_of_the_pair() -> None:
+    clean, noise, velocity = values(3)
+    latents = add_noise(clean, noise, torch.tensor([0.5, 0.5]))
+    exact = matching_log_density(noise - clean, latents, 2)
+    assert exact.shape == (2, 16)
+    assert float(exact.abs().max()) == 0
+    expected = -((velocity - (noise - clean)) ** 2)[0, :, :2, 2:4].mean()
+    torch.testing.assert_close(matching_log_density(velocity, latents, 2)[0, 1], expected)

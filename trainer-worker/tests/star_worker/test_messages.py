@@ -4,10 +4,11 @@ from control_plane import config_message, group_message, mask_message, plan_chun
 from star_worker.errors import StarError
 from star_worker.gen.star.v1 import rollout_pb2, tensor_pb2, training_config_pb2
 from star_worker.gen.star.v1 import worker_service_pb2 as pb
-from star_worker.incoming_messages import control_message, loss_mask, rollout_plan, training_config, wire_tensor
+from star_worker.incoming_messages import control_message, loss_mask, rollout_plan, wire_tensor
 from star_worker.outgoing_messages import task_completed, task_failed
 from star_worker.tasks import ExportWork, InvalidOffer, TaskOffer, UpdateResult, Welcome
-from star_worker.types import ForwardProcessConfig, UpdateMetrics
+from star_worker.training_config_message import training_config
+from star_worker.types import ForwardProcessConfig, KlConfig, UpdateMetrics
 
 
 def reason_of(action):
@@ -22,17 +23,32 @@ def test_a_configuration_is_read_in_full():
     assert (config.sampling.sigmas, config.sampling.sampler) == ((1.0, 0.5, 0.0), "flow_sde")
     assert (config.capture.blocks, config.capture.data_kind) == ((1,), "uint8")
     assert (config.objective.ratio_level, config.objective.clip_range) == ("position", 1e-3)
+    assert (config.objective.trust_region, config.objective.step_weight) == ("clip", "none")
+    assert config.objective.kl.target is None
+    assert config.optimizer.ema_decay is None
     assert (config.optimizer.beta2, config.optimizer.warmup_step_count) == (0.99, 0)
 
 
 def test_full_fine_tune_and_forward_process():
     message = config_message()
     message.model.ClearField("lora")
-    message.objective.forward_process.CopyFrom(training_config_pb2.ForwardProcessConfig(beta=0.1, noise_level_count=2))
+    message.objective.forward_process.CopyFrom(
+        training_config_pb2.ForwardProcessConfig(
+            form="FORM_AWM",
+            beta=0.1,
+            noise_level_count=2,
+            ratio_level="RATIO_LEVEL_GSPO_TOKEN",
+            kl=training_config_pb2.KlConfig(kind="KIND_VELOCITY", beta=0.2, target=0.5),
+        )
+    )
+    message.optimizer.ema_decay = 0.9
     config = training_config(message)
     assert config.model.lora is None
     assert isinstance(config.objective, ForwardProcessConfig)
     assert (config.objective.beta, config.objective.noise_level_count) == (0.1, 2)
+    assert (config.objective.form, config.objective.ratio_level) == ("awm", "gspo_token")
+    assert config.objective.kl == KlConfig(kind="velocity", beta=0.2, target=0.5)
+    assert config.optimizer.ema_decay == 0.9
 
 
 def edited(edit):
@@ -51,6 +67,9 @@ def edited(edit):
         lambda m: setattr(m.sampling, "sampler", 77),
         lambda m: setattr(m.capture, "data_kind", 0),
         lambda m: setattr(m.objective.policy_gradient, "ratio_level", 0),
+        lambda m: setattr(m.objective.policy_gradient, "trust_region", 0),
+        lambda m: setattr(m.objective.policy_gradient, "step_weight", 0),
+        lambda m: m.objective.policy_gradient.ClearField("kl"),
         lambda m: setattr(m.model, "precision", "float8"),
         lambda m: setattr(m.model, "path", ""),
         lambda m: setattr(m.model, "height", 0),

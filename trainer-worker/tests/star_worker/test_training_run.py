@@ -12,7 +12,7 @@ from PIL import Image
 
 from star_worker.errors import StarError
 from star_worker.training_run import TrainingRun
-from star_worker.types import FinishedRollout, LossMask, RolloutPlan, TrainingConfig, UpdateMetrics
+from star_worker.types import FinishedRollout, KlConfig, LossMask, RolloutPlan, TrainingConfig, UpdateMetrics
 from tests.tiny_pipeline import FORWARD_PROCESS, POLICY_GRADIENT, group, loss_masks, plan, training_config
 
 
@@ -141,10 +141,11 @@ def test_two_iterations_and_a_resume_equal_four_bit_for_bit(
     assert all(torch.equal(value, wanted[name]) for name, value in resumed.state_tensors().items())
 
 
-def test_state_of_another_shape_is_refused(pipeline_folder: Path) -> None:
-    run = load(training_config(pipeline_folder))
+@pytest.mark.parametrize("part", ["trainable", "optimizer", "average", "schedule"])
+def test_state_of_another_shape_is_refused(pipeline_folder: Path, part: str) -> None:
+    run = load(training_config(pipeline_folder, ema_decay=0.9))
     state = run.state_tensors()
-    name = next(iter(state))
+    name = next(name for name in state if name.startswith(f"{part}/"))
     with pytest.raises(StarError) as caught:
         run.load_state({**state, name: torch.zeros(3)}, 1)
     assert caught.value.reason == "CHECKPOINT_INVALID"
@@ -221,8 +222,71 @@ def test_cancelling_stops_between_forward_passes(pipeline_folder: Path) -> None:
     assert len(finished) == 4
 
 
+def kl(kind: str, target: float | None = None) -> KlConfig:
+    return KlConfig(kind=kind, beta=0.1, target=target)
+
+
+METHODS = {
+    "gspo_token": {"ratio_level": "gspo_token"},
+    "rollout": {"ratio_level": "rollout"},
+    "guard_position": {"ratio_norm": True, "step_weight": "inverse_dt"},
+    "guard_rollout": {"ratio_norm": True, "step_weight": "inverse_dt", "ratio_level": "rollout"},
+    "kl_mask": {"trust_region": "kl_mask"},
+    "kl_mask_rollout": {"trust_region": "kl_mask", "ratio_level": "rollout"},
+    "velocity_kl": {"kl": kl("velocity")},
+    "anchored_kl": {"kl": kl("anchored")},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_policy_gradient_method_is_exactly_on_policy_and_moves(pipeline_folder: Path, name: str) -> None:
+    objective = dataclasses.replace(POLICY_GRADIENT, optimizer_step_count=2, **METHODS[name])
+    run = load(training_config(pipeline_folder, objective))
+    values = [iterate(run, iteration).values for iteration in range(2)]
+    assert [each["ratio_max_error"] for each in values] == [0.0, 0.0]
+    assert values[1]["ratio_max_deviation"] > 0
+    assert values[1]["parameter_distance_from_base"] > values[0]["parameter_distance_from_base"] > 0
+
+
+def test_awm_starts_at_ratio_one_and_moves(pipeline_folder: Path) -> None:
+    objective = dataclasses.replace(FORWARD_PROCESS, form="awm", optimizer_step_count=1, kl=kl("velocity"))
+    values = [iterate(load(training_config(pipeline_folder, objective)), 0).values]
+    assert values[0]["ratio_max_deviation"] == 0.0
+    assert values[0]["kl"] == 0.0
+    assert values[0]["gradient_norm"] > 0
+
+
+def test_the_kl_weight_adapts_and_is_part_of_the_checkpoint(pipeline_folder: Path) -> None:
+    config = training_config(pipeline_folder, dataclasses.replace(POLICY_GRADIENT, kl=kl("velocity", 1e9)))
+    run = load(config)
+    assert iterate(run, 0).values["kl_weight"] == 0.1
+    assert iterate(run, 1).values["kl_weight"] == 0.05
+    other = load(config)
+    other.load_state(run.state_tensors(), run.policy_version)
+    assert other.kl_weight == run.kl_weight == 0.025
+
+
+def test_evaluation_uses_the_moving_average_and_training_does_not(pipeline_folder: Path) -> None:
+    config = training_config(pipeline_folder, ema_decay=0.9)
+    run, plain = load(config), load(training_config(pipeline_folder))
+    for each in (run, plain):
+        iterate(each, 0)
+    assert torch.equal(_flat(run.policy.parameters), _flat(plain.policy.parameters))
+    expected = [0.1 * a + 0.9 * b for a, b in zip(run.policy.initial, run.policy.parameters, strict=True)]
+    torch.testing.assert_close(_flat(run.average), _flat(expected))
+    held_out = dataclasses.replace(plan(), keep_trajectory=False)
+    assert roll(run, held_out)[0].image_png != roll(plain, held_out)[0].image_png
+    other = load(config)
+    other.load_state(run.state_tensors(), 1)
+    assert torch.equal(_flat(other.average), _flat(run.average))
+
+
+def _flat(values: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in values])
+
+
 def test_kl_term_is_zero_at_the_base_and_positive_after_a_step(pipeline_folder: Path) -> None:
-    run = load(training_config(pipeline_folder, dataclasses.replace(POLICY_GRADIENT, kl_beta=0.1)))
+    run = load(training_config(pipeline_folder, dataclasses.replace(POLICY_GRADIENT, kl=kl("mean"))))
     values = [iterate(run, iteration).values for iteration in range(2)]
     assert values[0]["kl"] == 0.0
     assert values[1]["kl"] > 0

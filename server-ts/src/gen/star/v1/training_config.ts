@@ -11,6 +11,56 @@ export const protobufPackage = "star.v1";
 
 export const protobufFileName = "star/v1/training_config.proto";
 
+/** Where a ratio is formed. */
+export enum RatioLevel {
+  /** RATIO_LEVEL_UNSPECIFIED - Never valid. */
+  RATIO_LEVEL_UNSPECIFIED = 0,
+  /** RATIO_LEVEL_POSITION - One ratio per latent position. */
+  RATIO_LEVEL_POSITION = 1,
+  /** RATIO_LEVEL_ROLLOUT - One ratio per picture; allocation maps weight the positions inside it. */
+  RATIO_LEVEL_ROLLOUT = 2,
+  /** RATIO_LEVEL_GSPO_TOKEN - The picture's ratio as value, the position's density as gradient. */
+  RATIO_LEVEL_GSPO_TOKEN = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function ratioLevelFromJSON(object: any): RatioLevel {
+  switch (object) {
+    case 0:
+    case "RATIO_LEVEL_UNSPECIFIED":
+      return RatioLevel.RATIO_LEVEL_UNSPECIFIED;
+    case 1:
+    case "RATIO_LEVEL_POSITION":
+      return RatioLevel.RATIO_LEVEL_POSITION;
+    case 2:
+    case "RATIO_LEVEL_ROLLOUT":
+      return RatioLevel.RATIO_LEVEL_ROLLOUT;
+    case 3:
+    case "RATIO_LEVEL_GSPO_TOKEN":
+      return RatioLevel.RATIO_LEVEL_GSPO_TOKEN;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return RatioLevel.UNRECOGNIZED;
+  }
+}
+
+export function ratioLevelToJSON(object: RatioLevel): string {
+  switch (object) {
+    case RatioLevel.RATIO_LEVEL_UNSPECIFIED:
+      return "RATIO_LEVEL_UNSPECIFIED";
+    case RatioLevel.RATIO_LEVEL_POSITION:
+      return "RATIO_LEVEL_POSITION";
+    case RatioLevel.RATIO_LEVEL_ROLLOUT:
+      return "RATIO_LEVEL_ROLLOUT";
+    case RatioLevel.RATIO_LEVEL_GSPO_TOKEN:
+      return "RATIO_LEVEL_GSPO_TOKEN";
+    case RatioLevel.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** What a worker needs to know of a recipe. The control plane fills every field: the worker has no defaults of its own. */
 export interface TrainingConfig {
   /** Model and its trainable part. */
@@ -71,6 +121,8 @@ export interface LoraConfig {
   alpha: number;
   /** Names of the linear layers, suffixes as in peft. */
   targetModules: string[];
+  /** Scale is alpha / sqrt(rank) instead (RSLoRA). */
+  rankStabilised: boolean;
 }
 
 /** Denoising. */
@@ -198,70 +250,193 @@ export interface ObjectiveConfig {
     | undefined;
 }
 
-/** Clipped policy gradient (method.md 9.1 a, and Flow-GRPO's scalar form). */
-export interface PolicyGradientConfig {
-  /** Ratio and clip per position, or one ratio per picture (Flow-GRPO). */
-  ratioLevel: PolicyGradientConfig_RatioLevel;
-  /** Clip range of the ratio; per position it is sqrt(positions) times that of a picture. */
-  clipRange: number;
-  /** Weight of the KL term; 0: no reference pass. */
-  klBeta: number;
-  /** Optimiser steps an iteration. */
-  optimizerStepCount: number;
-  /** Multiplies a step's loss by std / |dt|, which evens out the gradient over steps. */
-  equalizeSteps: boolean;
-  /** Largest |ratio - 1| tolerated before the first optimiser step. */
-  onPolicyTolerance: number;
+/** KL against the untrained policy (method.md 10). */
+export interface KlConfig {
+  /** Which KL. */
+  kind: KlConfig_Kind;
+  /** Its weight, at first. */
+  beta: number;
+  /** KL that the weight is adapted to after every iteration; absent: the weight stays. */
+  target?: number | undefined;
 }
 
-/** Where the ratio is formed. */
-export enum PolicyGradientConfig_RatioLevel {
-  /** RATIO_LEVEL_UNSPECIFIED - Never valid. */
-  RATIO_LEVEL_UNSPECIFIED = 0,
-  /** RATIO_LEVEL_POSITION - One ratio per latent position. */
-  RATIO_LEVEL_POSITION = 1,
-  /** RATIO_LEVEL_ROLLOUT - One ratio per picture. */
-  RATIO_LEVEL_ROLLOUT = 2,
+/** Which KL. */
+export enum KlConfig_Kind {
+  /** KIND_UNSPECIFIED - Never valid. */
+  KIND_UNSPECIFIED = 0,
+  /** KIND_NONE - No reference pass. */
+  KIND_NONE = 1,
+  /** KIND_MEAN - Squared distance of the means over the diffusion coefficient (Flow-GRPO). */
+  KIND_MEAN = 2,
+  /** KIND_VELOCITY - Squared distance of the velocities. */
+  KIND_VELOCITY = 3,
+  /** KIND_ANCHORED - KIND_MEAN, stronger where the allocation map is small. */
+  KIND_ANCHORED = 4,
   UNRECOGNIZED = -1,
 }
 
-export function policyGradientConfig_RatioLevelFromJSON(object: any): PolicyGradientConfig_RatioLevel {
+export function klConfig_KindFromJSON(object: any): KlConfig_Kind {
   switch (object) {
     case 0:
-    case "RATIO_LEVEL_UNSPECIFIED":
-      return PolicyGradientConfig_RatioLevel.RATIO_LEVEL_UNSPECIFIED;
+    case "KIND_UNSPECIFIED":
+      return KlConfig_Kind.KIND_UNSPECIFIED;
     case 1:
-    case "RATIO_LEVEL_POSITION":
-      return PolicyGradientConfig_RatioLevel.RATIO_LEVEL_POSITION;
+    case "KIND_NONE":
+      return KlConfig_Kind.KIND_NONE;
     case 2:
-    case "RATIO_LEVEL_ROLLOUT":
-      return PolicyGradientConfig_RatioLevel.RATIO_LEVEL_ROLLOUT;
+    case "KIND_MEAN":
+      return KlConfig_Kind.KIND_MEAN;
+    case 3:
+    case "KIND_VELOCITY":
+      return KlConfig_Kind.KIND_VELOCITY;
+    case 4:
+    case "KIND_ANCHORED":
+      return KlConfig_Kind.KIND_ANCHORED;
     case -1:
     case "UNRECOGNIZED":
     default:
-      return PolicyGradientConfig_RatioLevel.UNRECOGNIZED;
+      return KlConfig_Kind.UNRECOGNIZED;
   }
 }
 
-export function policyGradientConfig_RatioLevelToJSON(object: PolicyGradientConfig_RatioLevel): string {
+export function klConfig_KindToJSON(object: KlConfig_Kind): string {
   switch (object) {
-    case PolicyGradientConfig_RatioLevel.RATIO_LEVEL_UNSPECIFIED:
-      return "RATIO_LEVEL_UNSPECIFIED";
-    case PolicyGradientConfig_RatioLevel.RATIO_LEVEL_POSITION:
-      return "RATIO_LEVEL_POSITION";
-    case PolicyGradientConfig_RatioLevel.RATIO_LEVEL_ROLLOUT:
-      return "RATIO_LEVEL_ROLLOUT";
-    case PolicyGradientConfig_RatioLevel.UNRECOGNIZED:
+    case KlConfig_Kind.KIND_UNSPECIFIED:
+      return "KIND_UNSPECIFIED";
+    case KlConfig_Kind.KIND_NONE:
+      return "KIND_NONE";
+    case KlConfig_Kind.KIND_MEAN:
+      return "KIND_MEAN";
+    case KlConfig_Kind.KIND_VELOCITY:
+      return "KIND_VELOCITY";
+    case KlConfig_Kind.KIND_ANCHORED:
+      return "KIND_ANCHORED";
+    case KlConfig_Kind.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
 }
 
-/** Position-weighted DiffusionNFT (method.md 9.5). */
+/** Policy gradient on the stochastic steps (method.md 9.1 and 9.2, and Flow-GRPO's scalar form). */
+export interface PolicyGradientConfig {
+  /** Where the ratio is formed. */
+  ratioLevel: RatioLevel;
+  /** Clip range of the ratio; per position it is sqrt(positions) times that of a picture. */
+  clipRange: number;
+  /** Optimiser steps an iteration. */
+  optimizerStepCount: number;
+  /** Largest |ratio - 1| tolerated before the first optimiser step. */
+  onPolicyTolerance: number;
+  /** What keeps the policy near the old one. */
+  trustRegion: PolicyGradientConfig_TrustRegion;
+  /** KL of a position (or picture) from which TRUST_REGION_KL_MASK stops the gradient. */
+  klThreshold: number;
+  /** GRPO-Guard's RatioNorm. */
+  ratioNorm: boolean;
+  /** Factor of a step's loss. */
+  stepWeight: PolicyGradientConfig_StepWeight;
+  /** KL term. */
+  kl: KlConfig | undefined;
+}
+
+/** What keeps the policy near the old one. */
+export enum PolicyGradientConfig_TrustRegion {
+  /** TRUST_REGION_UNSPECIFIED - Never valid. */
+  TRUST_REGION_UNSPECIFIED = 0,
+  /** TRUST_REGION_CLIP - PPO's clip. */
+  TRUST_REGION_CLIP = 1,
+  /** TRUST_REGION_KL_MASK - Flow-DPPO's mask. */
+  TRUST_REGION_KL_MASK = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function policyGradientConfig_TrustRegionFromJSON(object: any): PolicyGradientConfig_TrustRegion {
+  switch (object) {
+    case 0:
+    case "TRUST_REGION_UNSPECIFIED":
+      return PolicyGradientConfig_TrustRegion.TRUST_REGION_UNSPECIFIED;
+    case 1:
+    case "TRUST_REGION_CLIP":
+      return PolicyGradientConfig_TrustRegion.TRUST_REGION_CLIP;
+    case 2:
+    case "TRUST_REGION_KL_MASK":
+      return PolicyGradientConfig_TrustRegion.TRUST_REGION_KL_MASK;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PolicyGradientConfig_TrustRegion.UNRECOGNIZED;
+  }
+}
+
+export function policyGradientConfig_TrustRegionToJSON(object: PolicyGradientConfig_TrustRegion): string {
+  switch (object) {
+    case PolicyGradientConfig_TrustRegion.TRUST_REGION_UNSPECIFIED:
+      return "TRUST_REGION_UNSPECIFIED";
+    case PolicyGradientConfig_TrustRegion.TRUST_REGION_CLIP:
+      return "TRUST_REGION_CLIP";
+    case PolicyGradientConfig_TrustRegion.TRUST_REGION_KL_MASK:
+      return "TRUST_REGION_KL_MASK";
+    case PolicyGradientConfig_TrustRegion.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Factor of a step's loss. */
+export enum PolicyGradientConfig_StepWeight {
+  /** STEP_WEIGHT_UNSPECIFIED - Never valid. */
+  STEP_WEIGHT_UNSPECIFIED = 0,
+  /** STEP_WEIGHT_NONE - 1. */
+  STEP_WEIGHT_NONE = 1,
+  /** STEP_WEIGHT_STD_OVER_DT - std / |dt|, which evens out the gradient over steps. */
+  STEP_WEIGHT_STD_OVER_DT = 2,
+  /** STEP_WEIGHT_INVERSE_DT - 1 / |dt| (GRPO-Guard). */
+  STEP_WEIGHT_INVERSE_DT = 3,
+  UNRECOGNIZED = -1,
+}
+
+export function policyGradientConfig_StepWeightFromJSON(object: any): PolicyGradientConfig_StepWeight {
+  switch (object) {
+    case 0:
+    case "STEP_WEIGHT_UNSPECIFIED":
+      return PolicyGradientConfig_StepWeight.STEP_WEIGHT_UNSPECIFIED;
+    case 1:
+    case "STEP_WEIGHT_NONE":
+      return PolicyGradientConfig_StepWeight.STEP_WEIGHT_NONE;
+    case 2:
+    case "STEP_WEIGHT_STD_OVER_DT":
+      return PolicyGradientConfig_StepWeight.STEP_WEIGHT_STD_OVER_DT;
+    case 3:
+    case "STEP_WEIGHT_INVERSE_DT":
+      return PolicyGradientConfig_StepWeight.STEP_WEIGHT_INVERSE_DT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PolicyGradientConfig_StepWeight.UNRECOGNIZED;
+  }
+}
+
+export function policyGradientConfig_StepWeightToJSON(object: PolicyGradientConfig_StepWeight): string {
+  switch (object) {
+    case PolicyGradientConfig_StepWeight.STEP_WEIGHT_UNSPECIFIED:
+      return "STEP_WEIGHT_UNSPECIFIED";
+    case PolicyGradientConfig_StepWeight.STEP_WEIGHT_NONE:
+      return "STEP_WEIGHT_NONE";
+    case PolicyGradientConfig_StepWeight.STEP_WEIGHT_STD_OVER_DT:
+      return "STEP_WEIGHT_STD_OVER_DT";
+    case PolicyGradientConfig_StepWeight.STEP_WEIGHT_INVERSE_DT:
+      return "STEP_WEIGHT_INVERSE_DT";
+    case PolicyGradientConfig_StepWeight.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Position-weighted regression at drawn noise levels (method.md 9.5). */
 export interface ForwardProcessConfig {
-  /** Strength beta of the implicit positive and negative policy. */
+  /** Strength beta of the implicit positive and negative policy (NFT). */
   beta: number;
-  /** Divides advantage x weight before it is clipped to [-1, 1]. */
+  /** Divides advantage x weight before it is clipped to [-1, 1] (NFT). */
   advantageScale: number;
   /** Noise levels drawn per rollout and optimiser step. */
   noiseLevelCount: number;
@@ -275,6 +450,59 @@ export interface ForwardProcessConfig {
   oldPolicyDecayMax: number;
   /** See old_policy_decay_max. */
   oldPolicyDecaySlope: number;
+  /** Which loss. */
+  form: ForwardProcessConfig_Form;
+  /** Where the ratio is formed (AWM). */
+  ratioLevel: RatioLevel;
+  /** Clip range of the ratio (AWM). */
+  clipRange: number;
+  /** Weight of the velocity distance from the old policy (AWM). */
+  oldPolicyBeta: number;
+  /** KL term; kinds none and velocity. */
+  kl: KlConfig | undefined;
+}
+
+/** Which loss. */
+export enum ForwardProcessConfig_Form {
+  /** FORM_UNSPECIFIED - Never valid. */
+  FORM_UNSPECIFIED = 0,
+  /** FORM_NFT - DiffusionNFT. */
+  FORM_NFT = 1,
+  /** FORM_AWM - Advantage weighted matching. */
+  FORM_AWM = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function forwardProcessConfig_FormFromJSON(object: any): ForwardProcessConfig_Form {
+  switch (object) {
+    case 0:
+    case "FORM_UNSPECIFIED":
+      return ForwardProcessConfig_Form.FORM_UNSPECIFIED;
+    case 1:
+    case "FORM_NFT":
+      return ForwardProcessConfig_Form.FORM_NFT;
+    case 2:
+    case "FORM_AWM":
+      return ForwardProcessConfig_Form.FORM_AWM;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ForwardProcessConfig_Form.UNRECOGNIZED;
+  }
+}
+
+export function forwardProcessConfig_FormToJSON(object: ForwardProcessConfig_Form): string {
+  switch (object) {
+    case ForwardProcessConfig_Form.FORM_UNSPECIFIED:
+      return "FORM_UNSPECIFIED";
+    case ForwardProcessConfig_Form.FORM_NFT:
+      return "FORM_NFT";
+    case ForwardProcessConfig_Form.FORM_AWM:
+      return "FORM_AWM";
+    case ForwardProcessConfig_Form.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
 }
 
 /** AdamW. */
@@ -293,6 +521,8 @@ export interface OptimizerConfig {
   maxGradNorm: number;
   /** Optimiser steps over which the learning rate rises from 0. */
   warmupStepCount: number;
+  /** Largest decay of the moving average of the trainable parameters; absent: none is kept. */
+  emaDecay?: number | undefined;
 }
 
 function createBaseTrainingConfig(): TrainingConfig {
@@ -712,7 +942,7 @@ export const ModelConfig: MessageFns<ModelConfig> = {
 };
 
 function createBaseLoraConfig(): LoraConfig {
-  return { rank: 0, alpha: 0, targetModules: [] };
+  return { rank: 0, alpha: 0, targetModules: [], rankStabilised: false };
 }
 
 export const LoraConfig: MessageFns<LoraConfig> = {
@@ -725,6 +955,9 @@ export const LoraConfig: MessageFns<LoraConfig> = {
     }
     for (const v of message.targetModules) {
       writer.uint32(26).string(v!);
+    }
+    if (message.rankStabilised !== false) {
+      writer.uint32(32).bool(message.rankStabilised);
     }
     return writer;
   },
@@ -766,6 +999,14 @@ export const LoraConfig: MessageFns<LoraConfig> = {
             message.targetModules.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rankStabilised = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -787,6 +1028,11 @@ export const LoraConfig: MessageFns<LoraConfig> = {
         : globalThis.Array.isArray(object?.target_modules)
         ? object.target_modules.map((e: any) => globalThis.String(e))
         : [],
+      rankStabilised: isSet(object.rankStabilised)
+        ? globalThis.Boolean(object.rankStabilised)
+        : isSet(object.rank_stabilised)
+        ? globalThis.Boolean(object.rank_stabilised)
+        : false,
     };
   },
 
@@ -801,6 +1047,9 @@ export const LoraConfig: MessageFns<LoraConfig> = {
     if (message.targetModules?.length) {
       obj.targetModules = message.targetModules;
     }
+    if (message.rankStabilised !== false) {
+      obj.rankStabilised = message.rankStabilised;
+    }
     return obj;
   },
 
@@ -812,6 +1061,7 @@ export const LoraConfig: MessageFns<LoraConfig> = {
     message.rank = object.rank ?? 0;
     message.alpha = object.alpha ?? 0;
     message.targetModules = object.targetModules?.map((e) => e) || [];
+    message.rankStabilised = object.rankStabilised ?? false;
     return message;
   },
 };
@@ -1223,8 +1473,119 @@ export const ObjectiveConfig: MessageFns<ObjectiveConfig> = {
   },
 };
 
+function createBaseKlConfig(): KlConfig {
+  return { kind: 0, beta: 0, target: undefined };
+}
+
+export const KlConfig: MessageFns<KlConfig> = {
+  encode(message: KlConfig, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.beta !== 0) {
+      writer.uint32(17).double(message.beta);
+    }
+    if (message.target !== undefined) {
+      writer.uint32(25).double(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KlConfig {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKlConfig();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.beta = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.target = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KlConfig {
+    return {
+      kind: isSet(object.kind) ? klConfig_KindFromJSON(object.kind) : 0,
+      beta: isSet(object.beta) ? globalThis.Number(object.beta) : 0,
+      target: isSet(object.target) ? globalThis.Number(object.target) : undefined,
+    };
+  },
+
+  toJSON(message: KlConfig): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = klConfig_KindToJSON(message.kind);
+    }
+    if (message.beta !== 0) {
+      obj.beta = floatToJson(message.beta);
+    }
+    if (message.target !== undefined) {
+      obj.target = floatToJson(message.target);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KlConfig>, I>>(base?: I): KlConfig {
+    return KlConfig.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KlConfig>, I>>(object: I): KlConfig {
+    const message = createBaseKlConfig();
+    message.kind = object.kind ?? 0;
+    message.beta = object.beta ?? 0;
+    message.target = object.target ?? undefined;
+    return message;
+  },
+};
+
 function createBasePolicyGradientConfig(): PolicyGradientConfig {
-  return { ratioLevel: 0, clipRange: 0, klBeta: 0, optimizerStepCount: 0, equalizeSteps: false, onPolicyTolerance: 0 };
+  return {
+    ratioLevel: 0,
+    clipRange: 0,
+    optimizerStepCount: 0,
+    onPolicyTolerance: 0,
+    trustRegion: 0,
+    klThreshold: 0,
+    ratioNorm: false,
+    stepWeight: 0,
+    kl: undefined,
+  };
 }
 
 export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
@@ -1235,17 +1596,26 @@ export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
     if (message.clipRange !== 0) {
       writer.uint32(17).double(message.clipRange);
     }
-    if (message.klBeta !== 0) {
-      writer.uint32(25).double(message.klBeta);
-    }
     if (message.optimizerStepCount !== 0) {
       writer.uint32(32).int32(message.optimizerStepCount);
     }
-    if (message.equalizeSteps !== false) {
-      writer.uint32(40).bool(message.equalizeSteps);
-    }
     if (message.onPolicyTolerance !== 0) {
       writer.uint32(49).double(message.onPolicyTolerance);
+    }
+    if (message.trustRegion !== 0) {
+      writer.uint32(56).int32(message.trustRegion);
+    }
+    if (message.klThreshold !== 0) {
+      writer.uint32(65).double(message.klThreshold);
+    }
+    if (message.ratioNorm !== false) {
+      writer.uint32(72).bool(message.ratioNorm);
+    }
+    if (message.stepWeight !== 0) {
+      writer.uint32(80).int32(message.stepWeight);
+    }
+    if (message.kl !== undefined) {
+      KlConfig.encode(message.kl, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -1279,14 +1649,6 @@ export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
             message.clipRange = reader.double();
             continue;
           }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.klBeta = reader.double();
-            continue;
-          }
           case 4: {
             if (tag !== 32) {
               break;
@@ -1295,20 +1657,52 @@ export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
             message.optimizerStepCount = reader.int32();
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.equalizeSteps = reader.bool();
-            continue;
-          }
           case 6: {
             if (tag !== 49) {
               break;
             }
 
             message.onPolicyTolerance = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.trustRegion = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.klThreshold = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.ratioNorm = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.stepWeight = reader.int32() as any;
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kl = KlConfig.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1326,57 +1720,77 @@ export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
   fromJSON(object: any): PolicyGradientConfig {
     return {
       ratioLevel: isSet(object.ratioLevel)
-        ? policyGradientConfig_RatioLevelFromJSON(object.ratioLevel)
+        ? ratioLevelFromJSON(object.ratioLevel)
         : isSet(object.ratio_level)
-        ? policyGradientConfig_RatioLevelFromJSON(object.ratio_level)
+        ? ratioLevelFromJSON(object.ratio_level)
         : 0,
       clipRange: isSet(object.clipRange)
         ? globalThis.Number(object.clipRange)
         : isSet(object.clip_range)
         ? globalThis.Number(object.clip_range)
         : 0,
-      klBeta: isSet(object.klBeta)
-        ? globalThis.Number(object.klBeta)
-        : isSet(object.kl_beta)
-        ? globalThis.Number(object.kl_beta)
-        : 0,
       optimizerStepCount: isSet(object.optimizerStepCount)
         ? globalThis.Number(object.optimizerStepCount)
         : isSet(object.optimizer_step_count)
         ? globalThis.Number(object.optimizer_step_count)
         : 0,
-      equalizeSteps: isSet(object.equalizeSteps)
-        ? globalThis.Boolean(object.equalizeSteps)
-        : isSet(object.equalize_steps)
-        ? globalThis.Boolean(object.equalize_steps)
-        : false,
       onPolicyTolerance: isSet(object.onPolicyTolerance)
         ? globalThis.Number(object.onPolicyTolerance)
         : isSet(object.on_policy_tolerance)
         ? globalThis.Number(object.on_policy_tolerance)
         : 0,
+      trustRegion: isSet(object.trustRegion)
+        ? policyGradientConfig_TrustRegionFromJSON(object.trustRegion)
+        : isSet(object.trust_region)
+        ? policyGradientConfig_TrustRegionFromJSON(object.trust_region)
+        : 0,
+      klThreshold: isSet(object.klThreshold)
+        ? globalThis.Number(object.klThreshold)
+        : isSet(object.kl_threshold)
+        ? globalThis.Number(object.kl_threshold)
+        : 0,
+      ratioNorm: isSet(object.ratioNorm)
+        ? globalThis.Boolean(object.ratioNorm)
+        : isSet(object.ratio_norm)
+        ? globalThis.Boolean(object.ratio_norm)
+        : false,
+      stepWeight: isSet(object.stepWeight)
+        ? policyGradientConfig_StepWeightFromJSON(object.stepWeight)
+        : isSet(object.step_weight)
+        ? policyGradientConfig_StepWeightFromJSON(object.step_weight)
+        : 0,
+      kl: isSet(object.kl) ? KlConfig.fromJSON(object.kl) : undefined,
     };
   },
 
   toJSON(message: PolicyGradientConfig): unknown {
     const obj: any = {};
     if (message.ratioLevel !== 0) {
-      obj.ratioLevel = policyGradientConfig_RatioLevelToJSON(message.ratioLevel);
+      obj.ratioLevel = ratioLevelToJSON(message.ratioLevel);
     }
     if (message.clipRange !== 0) {
       obj.clipRange = floatToJson(message.clipRange);
     }
-    if (message.klBeta !== 0) {
-      obj.klBeta = floatToJson(message.klBeta);
-    }
     if (message.optimizerStepCount !== 0) {
       obj.optimizerStepCount = Math.round(message.optimizerStepCount);
     }
-    if (message.equalizeSteps !== false) {
-      obj.equalizeSteps = message.equalizeSteps;
-    }
     if (message.onPolicyTolerance !== 0) {
       obj.onPolicyTolerance = floatToJson(message.onPolicyTolerance);
+    }
+    if (message.trustRegion !== 0) {
+      obj.trustRegion = policyGradientConfig_TrustRegionToJSON(message.trustRegion);
+    }
+    if (message.klThreshold !== 0) {
+      obj.klThreshold = floatToJson(message.klThreshold);
+    }
+    if (message.ratioNorm !== false) {
+      obj.ratioNorm = message.ratioNorm;
+    }
+    if (message.stepWeight !== 0) {
+      obj.stepWeight = policyGradientConfig_StepWeightToJSON(message.stepWeight);
+    }
+    if (message.kl !== undefined) {
+      obj.kl = KlConfig.toJSON(message.kl);
     }
     return obj;
   },
@@ -1388,10 +1802,13 @@ export const PolicyGradientConfig: MessageFns<PolicyGradientConfig> = {
     const message = createBasePolicyGradientConfig();
     message.ratioLevel = object.ratioLevel ?? 0;
     message.clipRange = object.clipRange ?? 0;
-    message.klBeta = object.klBeta ?? 0;
     message.optimizerStepCount = object.optimizerStepCount ?? 0;
-    message.equalizeSteps = object.equalizeSteps ?? false;
     message.onPolicyTolerance = object.onPolicyTolerance ?? 0;
+    message.trustRegion = object.trustRegion ?? 0;
+    message.klThreshold = object.klThreshold ?? 0;
+    message.ratioNorm = object.ratioNorm ?? false;
+    message.stepWeight = object.stepWeight ?? 0;
+    message.kl = (object.kl !== undefined && object.kl !== null) ? KlConfig.fromPartial(object.kl) : undefined;
     return message;
   },
 };
@@ -1406,6 +1823,11 @@ function createBaseForwardProcessConfig(): ForwardProcessConfig {
     sigmaShift: 0,
     oldPolicyDecayMax: 0,
     oldPolicyDecaySlope: 0,
+    form: 0,
+    ratioLevel: 0,
+    clipRange: 0,
+    oldPolicyBeta: 0,
+    kl: undefined,
   };
 }
 
@@ -1434,6 +1856,21 @@ export const ForwardProcessConfig: MessageFns<ForwardProcessConfig> = {
     }
     if (message.oldPolicyDecaySlope !== 0) {
       writer.uint32(65).double(message.oldPolicyDecaySlope);
+    }
+    if (message.form !== 0) {
+      writer.uint32(72).int32(message.form);
+    }
+    if (message.ratioLevel !== 0) {
+      writer.uint32(80).int32(message.ratioLevel);
+    }
+    if (message.clipRange !== 0) {
+      writer.uint32(89).double(message.clipRange);
+    }
+    if (message.oldPolicyBeta !== 0) {
+      writer.uint32(97).double(message.oldPolicyBeta);
+    }
+    if (message.kl !== undefined) {
+      KlConfig.encode(message.kl, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -1515,6 +1952,46 @@ export const ForwardProcessConfig: MessageFns<ForwardProcessConfig> = {
             message.oldPolicyDecaySlope = reader.double();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.form = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.ratioLevel = reader.int32() as any;
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.clipRange = reader.double();
+            continue;
+          }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.oldPolicyBeta = reader.double();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.kl = KlConfig.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1565,6 +2042,23 @@ export const ForwardProcessConfig: MessageFns<ForwardProcessConfig> = {
         : isSet(object.old_policy_decay_slope)
         ? globalThis.Number(object.old_policy_decay_slope)
         : 0,
+      form: isSet(object.form) ? forwardProcessConfig_FormFromJSON(object.form) : 0,
+      ratioLevel: isSet(object.ratioLevel)
+        ? ratioLevelFromJSON(object.ratioLevel)
+        : isSet(object.ratio_level)
+        ? ratioLevelFromJSON(object.ratio_level)
+        : 0,
+      clipRange: isSet(object.clipRange)
+        ? globalThis.Number(object.clipRange)
+        : isSet(object.clip_range)
+        ? globalThis.Number(object.clip_range)
+        : 0,
+      oldPolicyBeta: isSet(object.oldPolicyBeta)
+        ? globalThis.Number(object.oldPolicyBeta)
+        : isSet(object.old_policy_beta)
+        ? globalThis.Number(object.old_policy_beta)
+        : 0,
+      kl: isSet(object.kl) ? KlConfig.fromJSON(object.kl) : undefined,
     };
   },
 
@@ -1594,6 +2088,21 @@ export const ForwardProcessConfig: MessageFns<ForwardProcessConfig> = {
     if (message.oldPolicyDecaySlope !== 0) {
       obj.oldPolicyDecaySlope = floatToJson(message.oldPolicyDecaySlope);
     }
+    if (message.form !== 0) {
+      obj.form = forwardProcessConfig_FormToJSON(message.form);
+    }
+    if (message.ratioLevel !== 0) {
+      obj.ratioLevel = ratioLevelToJSON(message.ratioLevel);
+    }
+    if (message.clipRange !== 0) {
+      obj.clipRange = floatToJson(message.clipRange);
+    }
+    if (message.oldPolicyBeta !== 0) {
+      obj.oldPolicyBeta = floatToJson(message.oldPolicyBeta);
+    }
+    if (message.kl !== undefined) {
+      obj.kl = KlConfig.toJSON(message.kl);
+    }
     return obj;
   },
 
@@ -1610,12 +2119,26 @@ export const ForwardProcessConfig: MessageFns<ForwardProcessConfig> = {
     message.sigmaShift = object.sigmaShift ?? 0;
     message.oldPolicyDecayMax = object.oldPolicyDecayMax ?? 0;
     message.oldPolicyDecaySlope = object.oldPolicyDecaySlope ?? 0;
+    message.form = object.form ?? 0;
+    message.ratioLevel = object.ratioLevel ?? 0;
+    message.clipRange = object.clipRange ?? 0;
+    message.oldPolicyBeta = object.oldPolicyBeta ?? 0;
+    message.kl = (object.kl !== undefined && object.kl !== null) ? KlConfig.fromPartial(object.kl) : undefined;
     return message;
   },
 };
 
 function createBaseOptimizerConfig(): OptimizerConfig {
-  return { learningRate: 0, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0, maxGradNorm: 0, warmupStepCount: 0 };
+  return {
+    learningRate: 0,
+    beta1: 0,
+    beta2: 0,
+    epsilon: 0,
+    weightDecay: 0,
+    maxGradNorm: 0,
+    warmupStepCount: 0,
+    emaDecay: undefined,
+  };
 }
 
 export const OptimizerConfig: MessageFns<OptimizerConfig> = {
@@ -1640,6 +2163,9 @@ export const OptimizerConfig: MessageFns<OptimizerConfig> = {
     }
     if (message.warmupStepCount !== 0) {
       writer.uint32(56).int32(message.warmupStepCount);
+    }
+    if (message.emaDecay !== undefined) {
+      writer.uint32(65).double(message.emaDecay);
     }
     return writer;
   },
@@ -1713,6 +2239,14 @@ export const OptimizerConfig: MessageFns<OptimizerConfig> = {
             message.warmupStepCount = reader.int32();
             continue;
           }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.emaDecay = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1750,6 +2284,11 @@ export const OptimizerConfig: MessageFns<OptimizerConfig> = {
         : isSet(object.warmup_step_count)
         ? globalThis.Number(object.warmup_step_count)
         : 0,
+      emaDecay: isSet(object.emaDecay)
+        ? globalThis.Number(object.emaDecay)
+        : isSet(object.ema_decay)
+        ? globalThis.Number(object.ema_decay)
+        : undefined,
     };
   },
 
@@ -1776,6 +2315,9 @@ export const OptimizerConfig: MessageFns<OptimizerConfig> = {
     if (message.warmupStepCount !== 0) {
       obj.warmupStepCount = Math.round(message.warmupStepCount);
     }
+    if (message.emaDecay !== undefined) {
+      obj.emaDecay = floatToJson(message.emaDecay);
+    }
     return obj;
   },
 
@@ -1791,6 +2333,7 @@ export const OptimizerConfig: MessageFns<OptimizerConfig> = {
     message.weightDecay = object.weightDecay ?? 0;
     message.maxGradNorm = object.maxGradNorm ?? 0;
     message.warmupStepCount = object.warmupStepCount ?? 0;
+    message.emaDecay = object.emaDecay ?? undefined;
     return message;
   },
 };

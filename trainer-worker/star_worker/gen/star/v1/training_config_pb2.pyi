@@ -7,6 +7,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RatioLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RATIO_LEVEL_UNSPECIFIED: _ClassVar[RatioLevel]
+    RATIO_LEVEL_POSITION: _ClassVar[RatioLevel]
+    RATIO_LEVEL_ROLLOUT: _ClassVar[RatioLevel]
+    RATIO_LEVEL_GSPO_TOKEN: _ClassVar[RatioLevel]
+RATIO_LEVEL_UNSPECIFIED: RatioLevel
+RATIO_LEVEL_POSITION: RatioLevel
+RATIO_LEVEL_ROLLOUT: RatioLevel
+RATIO_LEVEL_GSPO_TOKEN: RatioLevel
+
 class TrainingConfig(_message.Message):
     __slots__ = ("model", "sampling", "capture", "objective", "optimizer", "micro_batch_size", "thread_count", "checkpoint_every", "checkpoint_keep")
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -48,14 +59,16 @@ class ModelConfig(_message.Message):
     def __init__(self, path: _Optional[str] = ..., precision: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., max_sequence_length: _Optional[int] = ..., lora: _Optional[_Union[LoraConfig, _Mapping]] = ..., gradient_checkpointing: _Optional[bool] = ...) -> None: ...
 
 class LoraConfig(_message.Message):
-    __slots__ = ("rank", "alpha", "target_modules")
+    __slots__ = ("rank", "alpha", "target_modules", "rank_stabilised")
     RANK_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     TARGET_MODULES_FIELD_NUMBER: _ClassVar[int]
+    RANK_STABILISED_FIELD_NUMBER: _ClassVar[int]
     rank: int
     alpha: int
     target_modules: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[int] = ..., target_modules: _Optional[_Iterable[str]] = ...) -> None: ...
+    rank_stabilised: bool
+    def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[int] = ..., target_modules: _Optional[_Iterable[str]] = ..., rank_stabilised: _Optional[bool] = ...) -> None: ...
 
 class SamplingConfig(_message.Message):
     __slots__ = ("sigmas", "sampler", "noise_level", "window_start", "window_size", "guidance_scale")
@@ -107,32 +120,78 @@ class ObjectiveConfig(_message.Message):
     forward_process: ForwardProcessConfig
     def __init__(self, policy_gradient: _Optional[_Union[PolicyGradientConfig, _Mapping]] = ..., forward_process: _Optional[_Union[ForwardProcessConfig, _Mapping]] = ...) -> None: ...
 
-class PolicyGradientConfig(_message.Message):
-    __slots__ = ("ratio_level", "clip_range", "kl_beta", "optimizer_step_count", "equalize_steps", "on_policy_tolerance")
-    class RatioLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class KlConfig(_message.Message):
+    __slots__ = ("kind", "beta", "target")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
-        RATIO_LEVEL_UNSPECIFIED: _ClassVar[PolicyGradientConfig.RatioLevel]
-        RATIO_LEVEL_POSITION: _ClassVar[PolicyGradientConfig.RatioLevel]
-        RATIO_LEVEL_ROLLOUT: _ClassVar[PolicyGradientConfig.RatioLevel]
-    RATIO_LEVEL_UNSPECIFIED: PolicyGradientConfig.RatioLevel
-    RATIO_LEVEL_POSITION: PolicyGradientConfig.RatioLevel
-    RATIO_LEVEL_ROLLOUT: PolicyGradientConfig.RatioLevel
+        KIND_UNSPECIFIED: _ClassVar[KlConfig.Kind]
+        KIND_NONE: _ClassVar[KlConfig.Kind]
+        KIND_MEAN: _ClassVar[KlConfig.Kind]
+        KIND_VELOCITY: _ClassVar[KlConfig.Kind]
+        KIND_ANCHORED: _ClassVar[KlConfig.Kind]
+    KIND_UNSPECIFIED: KlConfig.Kind
+    KIND_NONE: KlConfig.Kind
+    KIND_MEAN: KlConfig.Kind
+    KIND_VELOCITY: KlConfig.Kind
+    KIND_ANCHORED: KlConfig.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    kind: KlConfig.Kind
+    beta: float
+    target: float
+    def __init__(self, kind: _Optional[_Union[KlConfig.Kind, str]] = ..., beta: _Optional[float] = ..., target: _Optional[float] = ...) -> None: ...
+
+class PolicyGradientConfig(_message.Message):
+    __slots__ = ("ratio_level", "clip_range", "optimizer_step_count", "on_policy_tolerance", "trust_region", "kl_threshold", "ratio_norm", "step_weight", "kl")
+    class TrustRegion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TRUST_REGION_UNSPECIFIED: _ClassVar[PolicyGradientConfig.TrustRegion]
+        TRUST_REGION_CLIP: _ClassVar[PolicyGradientConfig.TrustRegion]
+        TRUST_REGION_KL_MASK: _ClassVar[PolicyGradientConfig.TrustRegion]
+    TRUST_REGION_UNSPECIFIED: PolicyGradientConfig.TrustRegion
+    TRUST_REGION_CLIP: PolicyGradientConfig.TrustRegion
+    TRUST_REGION_KL_MASK: PolicyGradientConfig.TrustRegion
+    class StepWeight(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STEP_WEIGHT_UNSPECIFIED: _ClassVar[PolicyGradientConfig.StepWeight]
+        STEP_WEIGHT_NONE: _ClassVar[PolicyGradientConfig.StepWeight]
+        STEP_WEIGHT_STD_OVER_DT: _ClassVar[PolicyGradientConfig.StepWeight]
+        STEP_WEIGHT_INVERSE_DT: _ClassVar[PolicyGradientConfig.StepWeight]
+    STEP_WEIGHT_UNSPECIFIED: PolicyGradientConfig.StepWeight
+    STEP_WEIGHT_NONE: PolicyGradientConfig.StepWeight
+    STEP_WEIGHT_STD_OVER_DT: PolicyGradientConfig.StepWeight
+    STEP_WEIGHT_INVERSE_DT: PolicyGradientConfig.StepWeight
     RATIO_LEVEL_FIELD_NUMBER: _ClassVar[int]
     CLIP_RANGE_FIELD_NUMBER: _ClassVar[int]
-    KL_BETA_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_STEP_COUNT_FIELD_NUMBER: _ClassVar[int]
-    EQUALIZE_STEPS_FIELD_NUMBER: _ClassVar[int]
     ON_POLICY_TOLERANCE_FIELD_NUMBER: _ClassVar[int]
-    ratio_level: PolicyGradientConfig.RatioLevel
+    TRUST_REGION_FIELD_NUMBER: _ClassVar[int]
+    KL_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    RATIO_NORM_FIELD_NUMBER: _ClassVar[int]
+    STEP_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    KL_FIELD_NUMBER: _ClassVar[int]
+    ratio_level: RatioLevel
     clip_range: float
-    kl_beta: float
     optimizer_step_count: int
-    equalize_steps: bool
     on_policy_tolerance: float
-    def __init__(self, ratio_level: _Optional[_Union[PolicyGradientConfig.RatioLevel, str]] = ..., clip_range: _Optional[float] = ..., kl_beta: _Optional[float] = ..., optimizer_step_count: _Optional[int] = ..., equalize_steps: _Optional[bool] = ..., on_policy_tolerance: _Optional[float] = ...) -> None: ...
+    trust_region: PolicyGradientConfig.TrustRegion
+    kl_threshold: float
+    ratio_norm: bool
+    step_weight: PolicyGradientConfig.StepWeight
+    kl: KlConfig
+    def __init__(self, ratio_level: _Optional[_Union[RatioLevel, str]] = ..., clip_range: _Optional[float] = ..., optimizer_step_count: _Optional[int] = ..., on_policy_tolerance: _Optional[float] = ..., trust_region: _Optional[_Union[PolicyGradientConfig.TrustRegion, str]] = ..., kl_threshold: _Optional[float] = ..., ratio_norm: _Optional[bool] = ..., step_weight: _Optional[_Union[PolicyGradientConfig.StepWeight, str]] = ..., kl: _Optional[_Union[KlConfig, _Mapping]] = ...) -> None: ...
 
 class ForwardProcessConfig(_message.Message):
-    __slots__ = ("beta", "advantage_scale", "noise_level_count", "optimizer_step_count", "sigma_min", "sigma_shift", "old_policy_decay_max", "old_policy_decay_slope")
+    __slots__ = ("beta", "advantage_scale", "noise_level_count", "optimizer_step_count", "sigma_min", "sigma_shift", "old_policy_decay_max", "old_policy_decay_slope", "form", "ratio_level", "clip_range", "old_policy_beta", "kl")
+    class Form(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORM_UNSPECIFIED: _ClassVar[ForwardProcessConfig.Form]
+        FORM_NFT: _ClassVar[ForwardProcessConfig.Form]
+        FORM_AWM: _ClassVar[ForwardProcessConfig.Form]
+    FORM_UNSPECIFIED: ForwardProcessConfig.Form
+    FORM_NFT: ForwardProcessConfig.Form
+    FORM_AWM: ForwardProcessConfig.Form
     BETA_FIELD_NUMBER: _ClassVar[int]
     ADVANTAGE_SCALE_FIELD_NUMBER: _ClassVar[int]
     NOISE_LEVEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +200,11 @@ class ForwardProcessConfig(_message.Message):
     SIGMA_SHIFT_FIELD_NUMBER: _ClassVar[int]
     OLD_POLICY_DECAY_MAX_FIELD_NUMBER: _ClassVar[int]
     OLD_POLICY_DECAY_SLOPE_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    RATIO_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CLIP_RANGE_FIELD_NUMBER: _ClassVar[int]
+    OLD_POLICY_BETA_FIELD_NUMBER: _ClassVar[int]
+    KL_FIELD_NUMBER: _ClassVar[int]
     beta: float
     advantage_scale: float
     noise_level_count: int
@@ -149,10 +213,15 @@ class ForwardProcessConfig(_message.Message):
     sigma_shift: float
     old_policy_decay_max: float
     old_policy_decay_slope: float
-    def __init__(self, beta: _Optional[float] = ..., advantage_scale: _Optional[float] = ..., noise_level_count: _Optional[int] = ..., optimizer_step_count: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_shift: _Optional[float] = ..., old_policy_decay_max: _Optional[float] = ..., old_policy_decay_slope: _Optional[float] = ...) -> None: ...
+    form: ForwardProcessConfig.Form
+    ratio_level: RatioLevel
+    clip_range: float
+    old_policy_beta: float
+    kl: KlConfig
+    def __init__(self, beta: _Optional[float] = ..., advantage_scale: _Optional[float] = ..., noise_level_count: _Optional[int] = ..., optimizer_step_count: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_shift: _Optional[float] = ..., old_policy_decay_max: _Optional[float] = ..., old_policy_decay_slope: _Optional[float] = ..., form: _Optional[_Union[ForwardProcessConfig.Form, str]] = ..., ratio_level: _Optional[_Union[RatioLevel, str]] = ..., clip_range: _Optional[float] = ..., old_policy_beta: _Optional[float] = ..., kl: _Optional[_Union[KlConfig, _Mapping]] = ...) -> None: ...
 
 class OptimizerConfig(_message.Message):
-    __slots__ = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay", "max_grad_norm", "warmup_step_count")
+    __slots__ = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay", "max_grad_norm", "warmup_step_count", "ema_decay")
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     BETA1_FIELD_NUMBER: _ClassVar[int]
     BETA2_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +229,7 @@ class OptimizerConfig(_message.Message):
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
     MAX_GRAD_NORM_FIELD_NUMBER: _ClassVar[int]
     WARMUP_STEP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
     learning_rate: float
     beta1: float
     beta2: float
@@ -167,4 +237,5 @@ class OptimizerConfig(_message.Message):
     weight_decay: float
     max_grad_norm: float
     warmup_step_count: int
-    def __init__(self, learning_rate: _Optional[float] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_grad_norm: _Optional[float] = ..., warmup_step_count: _Optional[int] = ...) -> None: ...
+    ema_decay: float
+    def __init__(self, learning_rate: _Optional[float] = ..., beta1: _Optional[float] = ..., beta2: _Optional[float] = ..., epsilon: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_grad_norm: _Optional[float] = ..., warmup_step_count: _Optional[int] = ..., ema_decay: _Optional[float] = ...) -> None: ...
