@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-node';
+import sharp from 'sharp';
 import type { PromptRecord } from '../src/core/types.js';
 import type { ScoreRequest } from '../src/pipeline/ports.js';
 import { loadScorerBundle, type ScorerBundle } from '../src/scoring/bundle/scorer-bundle.js';
@@ -17,7 +18,7 @@ import { type Figures, serveRounds } from './rounds.js';
 
 /**
  * Pictures per second of one scorer process behind the pool (transport, PNG decoding, graph, rules), against the same graph runs
- * in this process on tensors made before. Both run graphs on one thread.
+ * in this process on tensors made before (both run graphs on one thread), and of two scorer processes against one.
  */
 
 const IMAGE_FOLDER = new URL('../src/scoring/fixtures/', import.meta.url);
@@ -39,8 +40,12 @@ const PROMPT: PromptRecord = {
   targetText: 'CAT',
 };
 
-const { values: paths } = parseArgs({ options: { bundle: { type: 'string' } } });
-const bundleFolder = resolve(String(paths.bundle));
+const { values: settings } = parseArgs({
+  options: { bundle: { type: 'string' }, side: { type: 'string', default: '64' } },
+});
+const bundleFolder = resolve(String(settings.bundle));
+/** Pictures are squares of this many pixels a side. */
+const side = Number(settings.side);
 const bundle = await loadScorerBundle(bundleFolder);
 const { kind } = bundle.manifest;
 if (kind === 'image_text') throw new Error(`${bundleFolder} is of kind ${kind}; image-text.ts measures those`);
@@ -49,36 +54,39 @@ const files = await readImages(imageCount);
 const requests = files.map((image, index): ScoreRequest => ({ rolloutId: String(index), prompt: PROMPT, image }));
 const { signal } = new AbortController();
 const bare = await openBare(bundle, await Promise.all(files.map(decodePng)), batchSize);
-const pool = await ScorerPool.start(
-  {
-    scorer: bundle.manifest.name,
-    bundleFolder,
-    bundleHash: bundle.bundleHash,
-    processCount: 1,
-    batchSize,
-    timeoutMs: 600_000,
-    maxAttempts: 1,
-    onEvent: () => undefined,
-  },
-  signal,
-);
+const one = await startPool(1);
+const two = await startPool(2);
 try {
   await measure();
   await serveRounds(measure);
 } finally {
-  await pool.close();
+  await one.close();
+  await two.close();
   await bare.close();
 }
 
-/** Bare, pool, pool, bare: a machine that slows down evenly favours neither. */
+/** There and back: a machine that slows down evenly favours nobody. */
 async function measure(): Promise<Figures> {
-  const bareFirst = await secondsOf(() => bare.run());
-  const poolSeconds = (await secondsOf(scoreAll)) + (await secondsOf(scoreAll));
-  const bareSeconds = bareFirst + (await secondsOf(() => bare.run()));
-  return { scorer_over_bare_session: bareSeconds / poolSeconds };
+  const work = { bare: () => bare.run(), one: () => scoreAll(one), two: () => scoreAll(two) };
+  const seconds = { bare: 0, one: 0, two: 0 };
+  for (const name of ['bare', 'one', 'two', 'two', 'one', 'bare'] as const)
+    seconds[name] += await secondsOf(work[name]);
+  return {
+    scorer_over_bare_session: seconds.bare / seconds.one,
+    two_scorer_processes_over_one: seconds.one / seconds.two,
+  };
 }
 
-async function scoreAll(): Promise<void> {
+function startPool(processCount: number): Promise<ScorerPool> {
+  const { name } = bundle.manifest;
+  const limits = { batchSize, timeoutMs: 600_000, maxAttempts: 1, onEvent: () => undefined };
+  return ScorerPool.start(
+    { scorer: name, bundleFolder, bundleHash: bundle.bundleHash, processCount, ...limits },
+    signal,
+  );
+}
+
+async function scoreAll(pool: ScorerPool): Promise<void> {
   const scores = await pool.score(requests, signal);
   const failed = scores.filter((score) => score.kind !== 'value');
   if (failed.length > 0) throw new Error(`${failed.length} pictures failed: ${JSON.stringify(failed[0])}`);
@@ -92,8 +100,13 @@ async function secondsOf(work: () => Promise<void>): Promise<number> {
 
 async function readImages(count: number): Promise<Buffer[]> {
   const names = (await readdir(IMAGE_FOLDER)).filter((name) => name.endsWith('.png')).sort();
-  const pictures = await Promise.all(names.map((name) => readFile(new URL(name, IMAGE_FOLDER))));
+  const pictures = await Promise.all(names.map((name) => readPicture(new URL(name, IMAGE_FOLDER))));
   return Array.from({ length: count }, (_, index) => pictures[index % pictures.length] as Buffer);
+}
+
+async function readPicture(url: URL): Promise<Buffer> {
+  const picture = sharp(await readFile(url));
+  return picture.resize(side, side).png({ compressionLevel: 1 }).toBuffer();
 }
 
 async function openBare(bundle: ScorerBundle, images: readonly RgbImage[], batchSize: number): Promise<BareRuns> {

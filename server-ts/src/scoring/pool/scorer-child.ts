@@ -48,11 +48,14 @@ export class ScorerChild {
   }
 }
 
+/** A scorer process owns one core: helper threads of the garbage collector would take another. */
+const ONE_CORE = '--single-threaded-gc';
+
 /** Entry point, with the TypeScript loader while running from source; both are found from any working directory. */
 function nodeArguments(): string[] {
   const fromSource = import.meta.url.endsWith('.ts');
   const entry = fileURLToPath(new URL(fromSource ? './scorer-process.ts' : './scorer-process.js', import.meta.url));
-  if (!fromSource) return [entry];
+  if (!fromSource) return [ONE_CORE, entry];
   const loader = createRequire(import.meta.url).resolve('tsx');
-  return ['--import', pathToFileURL(loader).href, entry];
+  return [ONE_CORE, '--import', pathToFileURL(loader).href, entry];
 }
