@@ -12,6 +12,7 @@ Reason = Literal[
     "NOT_FOUND",
     "STATE_CONFLICT",
     "MODEL_NOT_LOADABLE",
+    "SCORER_NOT_LOADABLE",
     "NOT_ON_POLICY",
     "NOT_FINITE",
     "CHECKPOINT_INVALID",
