@@ -1,14 +1,32 @@
 """Decides whether a picture is strictly right: exactly what the prompt asks for and nothing else."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
 
 from tiny_world.lettering import read_word
 from tiny_world.prompts import Record
-from tiny_world.reader import ReadObject, read_objects
+from tiny_world.reader import read_objects
 from tiny_world.renderer import Picture
 
 Box = tuple[float, float, float, float]
 POSITION_SLACK = 0.1
+
+
+class Thing(Protocol):
+    """What is judged of an object, whether it was read from a picture or drawn into it."""
+
+    @property
+    def shape(self) -> str | None:
+        """Name of the shape; None when it looks like none."""
+
+    @property
+    def color(self) -> str:
+        """Name of the colour."""
+
+    @property
+    def box(self) -> Box:
+        """Edges xmin, ymin, xmax, ymax in pixels."""
 
 
 def relations(first: Box, second: Box) -> set[str]:
@@ -28,7 +46,7 @@ def relations(first: Box, second: Box) -> set[str]:
     return {name for name, holds in tests.items() if holds}
 
 
-def objects_fulfil(record: Record, objects: list[ReadObject]) -> bool:
+def objects_fulfil(record: Record, objects: Sequence[Thing]) -> bool:
     """Tell whether the objects are exactly the asked ones, in the asked colours and positions."""
     wanted = Counter({clause["class"]: clause["count"] for clause in record["include"]})
     if Counter(found.shape for found in objects) != wanted:

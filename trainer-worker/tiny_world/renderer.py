@@ -44,6 +44,11 @@ class Placement:
     y: float
     radius: float
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Edges xmin, ymin, xmax, ymax of the circle around the shape."""
+        return self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
