@@ -4,6 +4,8 @@ import type { DetectorManifest } from './detection/detector-manifest.js';
 import { createGenevalScorer } from './detection/geneval-scorer.js';
 import { labColorClassifier } from './detection/lab-color-classifier.js';
 import { openOnnxDetector } from './detection/onnx-detector.js';
+import type { ImageTextManifest } from './image-text/image-text-manifest.js';
+import { openImageTextScorer } from './image-text/image-text-scorer.js';
 import type { OcrManifest } from './ocr/ocr-manifest.js';
 import { openOcrScorer } from './ocr/ocr-scorer.js';
 import type { Scorer } from './scorer.js';
@@ -15,6 +17,7 @@ import type { Scorer } from './scorer.js';
  */
 export async function loadScorer(bundle: ScorerBundle): Promise<Scorer> {
   if (isOcr(bundle)) return openOcrScorer(bundle);
+  if (isImageText(bundle)) return openImageTextScorer(bundle);
   if (isDetector(bundle)) {
     const detector = await openOnnxDetector(bundle);
     return createGenevalScorer(
@@ -28,6 +31,10 @@ export async function loadScorer(bundle: ScorerBundle): Promise<Scorer> {
 
 function isOcr(bundle: ScorerBundle): bundle is ScorerBundle<OcrManifest> {
   return bundle.manifest.kind === 'ocr';
+}
+
+function isImageText(bundle: ScorerBundle): bundle is ScorerBundle<ImageTextManifest> {
+  return bundle.manifest.kind === 'image_text';
 }
 
 function isDetector(bundle: ScorerBundle): bundle is ScorerBundle<DetectorManifest> {

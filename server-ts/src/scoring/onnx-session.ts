@@ -27,6 +27,17 @@ export async function openSession(path: string): Promise<ort.InferenceSession> {
 }
 
 /**
+ * Tensor of half precision; numbers are rounded to the nearest. The runtime's native part does not know Float16Array, which its
+ * JavaScript part insists on where there is one, so the bytes are shown to it as Uint16Array.
+ */
+export function halfTensor(data: Float32Array, dims: readonly number[]): ort.Tensor {
+  const halves = new Float16Array(data);
+  const bits = new Uint16Array(halves.buffer);
+  const tensor = new ort.Tensor('float16', bits, dims);
+  return Object.defineProperty(tensor, 'data', { value: bits });
+}
+
+/**
  * Takes one output of a run.
  *
  * @throws StarError TENSOR_INVALID when it is missing or has another type or shape; -1 in `shape` allows any length

@@ -31,7 +31,10 @@ export const imageTower = z.strictObject({
 export const textTower = z.strictObject({
   graph: bundleFile,
   externalData,
-  input: z.string().min(1).describe('int64 [n, contextLength]'),
+  input: z
+    .string()
+    .min(1)
+    .describe('int64 [n, contextLength]; where the graph leaves the second axis free, texts are filled to the longest'),
   output: z.string().min(1).describe('float32 or float16 [n, D], not normalised'),
   contextLength: z.int().min(2).max(4096),
   tokenizer: bundleFile.describe("tokenizer.json of Hugging Face's tokenizers"),
