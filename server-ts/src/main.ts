@@ -348,7 +348,7 @@ function logInternal(log: Log, errorId: string, error: unknown): void {
  * @throws StarError SCORER_NOT_LOADABLE, NOT_FOUND for a missing picture, CANCELLED
  */
 export async function scorePictures(options: {
-  readonly scorer: 'geneval' | 'ocr';
+  readonly scorer: 'geneval' | 'ocr' | 'image_text';
   readonly bundle: string | null;
   readonly prompt: PromptRecord;
   readonly images: readonly string[];
@@ -358,7 +358,6 @@ export async function scorePictures(options: {
   const bundle = options.bundle === null ? null : resolve(options.bundle);
   const recipe = recipeSchema.parse({
     ...SCORING_RECIPE,
-    task: scorer,
     reward: { components: [{ name: scorer, scorer, bundle }] },
   });
   const rewardScorer = await createRewardScorer(recipe, signal, { repoRoot: ROOT, onEvent: () => undefined });
@@ -376,6 +375,7 @@ export async function scorePictures(options: {
 /** Scorers are built from a recipe; only its `reward` counts here. */
 const SCORING_RECIPE = {
   name: 'score',
+  task: 'pickscore',
   iterations: 1,
   model: { path: 'none', height: 64, width: 64, maxSequenceLength: 8 },
   prompts: { train: 'none', evaluation: 'none', groupsPerIteration: 1, groupSize: 2 },

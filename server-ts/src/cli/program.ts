@@ -123,7 +123,7 @@ function addScoreCommand(program: Command, context: CommandContext, finish: Fini
     .argument('<image...>', 'PNG files')
     .description('score pictures with a real scorer process')
     .requiredOption('--prompt <text>', 'prompt that the pictures should show')
-    .addOption(new Option('--scorer <name>', 'scorer').choices(['geneval', 'ocr']).default('geneval'))
+    .addOption(new Option('--scorer <name>', 'scorer').choices(['geneval', 'ocr', 'image_text']).default('geneval'))
     .option('--bundle <dir>', 'folder of the scorer bundle (default: the shipped one)')
     .option('--include <json>', 'GenEval clauses of the prompt')
     .option('--prompts <file>', 'prompt file that has the prompt with its metadata')
@@ -132,6 +132,7 @@ function addScoreCommand(program: Command, context: CommandContext, finish: Fini
       'after',
       example(
         `score a.png b.png --scorer ocr --prompt 'a sign that says "OPEN"'`,
+        `score a.png --scorer image_text --bundle scorers/pickscore-v1 --prompt 'a red circle'`,
         `score a.png --prompt 'a red circle' --include '[{"class": "circle", "count": 1, "color": "red"}]'`,
       ),
     )

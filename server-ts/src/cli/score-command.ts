@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { StarError } from '../core/errors.js';
 import { parsePromptFile } from '../core/prompt-records.js';
-import type { PromptRecord, Score } from '../core/types.js';
+import type { PromptRecord, Score, Task } from '../core/types.js';
 import { scorePictures } from '../main.js';
 import type { CommandContext } from './command-context.js';
 import { EXIT } from './exit-code.js';
@@ -9,7 +9,7 @@ import { EXIT } from './exit-code.js';
 /** Options of `star score`. */
 export interface ScoreOptions {
   readonly prompt: string;
-  readonly scorer: 'geneval' | 'ocr';
+  readonly scorer: 'geneval' | 'ocr' | 'image_text';
   readonly bundle?: string;
   readonly include?: string;
   readonly prompts?: string;
@@ -60,9 +60,14 @@ function promptRecord(options: ScoreOptions): PromptRecord {
   }
   const line =
     scorer === 'geneval' ? { tag: 'score', prompt, include: parseInclude(options.include ?? '') } : { prompt };
-  const [record] = parsePromptFile({ name: '--prompt', format: 'jsonl', text: JSON.stringify(line) }, scorer);
+  const [record] = parsePromptFile({ name: '--prompt', format: 'jsonl', text: JSON.stringify(line) }, taskOf(scorer));
   if (record === undefined) throw new StarError('PROMPT_INVALID', 'the prompt is empty');
   return record;
+}
+
+/** An image-text scorer reads any prompt. */
+function taskOf(scorer: ScoreOptions['scorer']): Task {
+  return scorer === 'image_text' ? 'pickscore' : scorer;
 }
 
 function lookUp(path: string, { prompt, scorer }: ScoreOptions): PromptRecord {
@@ -73,7 +78,7 @@ function lookUp(path: string, { prompt, scorer }: ScoreOptions): PromptRecord {
     throw new StarError('NOT_FOUND', `prompt file ${path} cannot be read: ${StarError.from(error).message}`, {}, error);
   }
   const format = path.endsWith('.txt') ? 'txt' : 'jsonl';
-  const record = parsePromptFile({ name: path, format, text }, scorer).find((entry) => entry.prompt === prompt);
+  const record = parsePromptFile({ name: path, format, text }, taskOf(scorer)).find((entry) => entry.prompt === prompt);
   if (record !== undefined) return record;
   throw new StarError('NOT_FOUND', `${path} has no line with the prompt ${JSON.stringify(prompt)}`);
 }

@@ -8,7 +8,7 @@ import { loadScorerBundle } from '../bundle/scorer-bundle.js';
 import { type ImageTextFixture, writeImageTextBundle } from '../fixtures/image-text-bundle.js';
 import type { RgbImage } from '../image/rgb-image.js';
 import { loadScorer } from '../load-scorer.js';
-import type { ScorerInput, ScorerOutcome } from '../scorer.js';
+import { requireFinite, type ScorerInput, type ScorerOutcome } from '../scorer.js';
 
 const PROMPTS = ['a red circle', 'a blue square left of a red circle', 'a red circle', 'a zork'];
 
@@ -64,7 +64,7 @@ test('an aesthetic head looks at the picture alone', async () => {
 test('a picture without a direction has no number', async () => {
   const grey = { width: 8, height: 8, data: new Uint8Array(8 * 8 * 3).fill(0) };
   const [outcome] = await score({ image: { mean: [0, 0, 0] } }, [{ ...(inputs()[0] as ScorerInput), image: grey }]);
-  expect(valuesOf(outcome).score).toBeNaN();
+  expect(outcome && requireFinite(outcome)).toMatchObject({ failure: { reason: 'SCORE_NOT_FINITE' } });
 });
 
 test.each([
