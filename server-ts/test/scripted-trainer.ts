@@ -10,7 +10,14 @@ import type {
   Score,
   UpdateOutcome,
 } from '../src/core/types.js';
-import type { RewardScorer, ScoreRequest, TaskContext, Trainer } from '../src/pipeline/ports.js';
+import type {
+  RewardScorer,
+  ScoreOptions,
+  ScorePriority,
+  ScoreRequest,
+  TaskContext,
+  Trainer,
+} from '../src/pipeline/ports.js';
 
 /** Called before every step of the worker; throws to make it fail there. */
 export type Interrupt = (place: 'prepare' | 'rollout' | 'masks' | 'update' | 'export', context: TaskContext) => void;
@@ -137,6 +144,7 @@ function mapSum(mask: LossMask): number {
 /** Scores a picture by its first byte. `fails` makes scores missing; `gate` holds a call back. */
 export class ScriptedScorer implements RewardScorer {
   readonly calls: string[][] = [];
+  readonly priorities: ScorePriority[] = [];
   closed = false;
 
   constructor(
@@ -144,12 +152,23 @@ export class ScriptedScorer implements RewardScorer {
       fails?: (rolloutId: string) => boolean;
       gate?: (rolloutIds: string[]) => Promise<void>;
       value?: (image: Uint8Array) => number;
+      /** In the lineage of its scores. */
+      name?: string;
     } = {},
   ) {}
 
-  async score(requests: readonly ScoreRequest[], signal: AbortSignal): Promise<Readonly<Record<string, Score>>[]> {
+  get name(): string {
+    return this.options.name ?? 'scripted 1';
+  }
+
+  async score(
+    requests: readonly ScoreRequest[],
+    signal: AbortSignal,
+    { priority = 'live' }: ScoreOptions = {},
+  ): Promise<Readonly<Record<string, Score>>[]> {
     const ids = requests.map((request) => request.rolloutId);
     this.calls.push(ids);
+    this.priorities.push(priority);
     await Promise.race([this.options.gate?.(ids) ?? Promise.resolve(), rejectOnAbort(signal)]);
     return requests.map(({ rolloutId, image }) => ({ geneval: this.#score(rolloutId, image) }));
   }
@@ -167,7 +186,7 @@ export class ScriptedScorer implements RewardScorer {
       kind: 'value',
       values: { score, strict: Math.round(score) },
       evidence: { kind: 'none' },
-      lineage: { scorer: 'scripted 1', bundleHash: '00', runtime: 'test' },
+      lineage: { scorer: this.name, bundleHash: '00', runtime: 'test' },
     };
   }
 }
