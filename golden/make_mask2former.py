@@ -1,7 +1,7 @@
 """Writes mask2former.json: what mmdet's instance post-processing gives on random logits.
 
-Follows MaskFormerFusionHead.instance_postprocess in float64 PyTorch: softmax without "no object", best (query, class) pairs,
-mask logits to the size of the input and then of the picture, score times mean mask probability, tight box.
+Follows MaskFormerFusionHead.instance_postprocess in float64 PyTorch: softmax without "no object", best (query, class)
+pairs, mask logits to the size of the input and then of the picture, score times mean mask probability, tight box.
 
 Run: python golden/make_mask2former.py [--check]; --check compares with the file that is there and writes nothing.
 """

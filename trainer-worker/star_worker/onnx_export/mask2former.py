@@ -12,6 +12,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 from star_worker.errors import StarError
 from star_worker.onnx_export.bundle_folder import Manifest, Origin, new_bundle, write_manifest
 from star_worker.onnx_export.graph_file import Array, write_graph
+from star_worker.onnx_export.lab_colors import LAB_COLORS
 from star_worker.onnx_export.model_folder import load_model
 from star_worker.onnx_export.parity import BATCH, SEED, Check, max_error, require, write_report
 from star_worker.onnx_export.preprocessing import channel_numbers, read_preprocessing
@@ -23,12 +24,6 @@ TOLERANCE: Final = 1e-3
 CANDIDATES: Final = 100
 THRESHOLDS: Final = {"threshold": 0.3, "countingThreshold": 0.9, "maxObjects": 16, "maxOverlap": 1.0}
 """GenEval's, which are meant for this detector."""
-COLORS: Final = {
-    "red": [220, 30, 35], "orange": [255, 135, 0], "yellow": [245, 225, 0], "green": [25, 160, 60],
-    "blue": [35, 75, 230], "purple": [150, 40, 180], "pink": [255, 150, 190], "brown": [120, 75, 40],
-    "black": [20, 20, 20], "white": [245, 245, 245],
-}  # fmt: skip
-"""GenEval's ten colours for the Lab classifier; a CLIP in the manifest's `colors` is nearer to GenEval."""
 
 
 class Mask2FormerGraph(nn.Module):
@@ -115,7 +110,7 @@ def _manifest(source: DetectorSource, origin: Origin, graph: dict[str, str], sid
         },
         "classes": source.classes,
         "thresholds": THRESHOLDS,
-        "colors": {"backend": "lab", "prototypes": [{"name": name, "rgb": rgb} for name, rgb in COLORS.items()]},
+        "colors": LAB_COLORS,
     }
 
 

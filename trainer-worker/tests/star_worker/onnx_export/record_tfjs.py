@@ -25,8 +25,8 @@ RECORD: Final = Path(__file__).parent / "tfjs_outputs.json"
 # In the package scikit-image; their origins are in docs/rewards.md.
 PHOTOS: Final = ("astronaut.png", "coffee.png", "motorcycle_left.png", "camera.png", "chelsea.png")
 PACKAGES: Final = {
-    CENTERNET.name: ROOT / "node_modules" / CENTERNET.package,
-    NANODET.name: Path(os.environ.get("HUMAN_MODELS", "not-unpacked")),
+    CENTERNET.origin.name: ROOT / "node_modules/@vladmandic/human",
+    NANODET.origin.name: Path(os.environ.get("HUMAN_MODELS", "not-unpacked")),
 }
 SAMPLES: Final = 40
 
@@ -73,14 +73,14 @@ def main() -> None:
     """Write tfjs_outputs.json."""
     record: dict[str, dict[str, dict[str, list[float]]]] = {}
     for detector in (CENTERNET, NANODET):
-        model = PACKAGES[detector.name] / detector.model
-        record[detector.name] = {}
+        model = PACKAGES[detector.origin.name] / detector.model
+        record[detector.origin.name] = {}
         for photo in PHOTOS:
             outputs = run_tfjs(model, photo_input(detector, photo_folder() / photo))
-            record[detector.name][photo] = {
+            record[detector.origin.name][photo] = {
                 name: [float(f"{value:.7g}") for value in samples(outputs[name])] for name in detector.outputs
             }
-            print(detector.name, photo, flush=True)
+            print(detector.origin.name, photo, flush=True)
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="ascii")
 
 

