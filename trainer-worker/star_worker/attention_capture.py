@@ -1,16 +1,14 @@
-"""Exact text-column attention of SD3's joint attention, from the log-sum-exp of the attention kernel (method.md 4).
+"""Exact text-column attention of joint attention, from the log-sum-exp of the attention kernel (method.md 4).
 
 For image row p, head h and text key k: probability = exp(q_p . k / sqrt(d) - logsumexp_p) over all image and text
 keys. Only the chosen columns are formed, in float32.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor
 
 from star_worker.errors import StarError
@@ -24,27 +22,13 @@ _ROW_SUM_TOLERANCE = 1e-5
 
 
 class AttentionCapture:
-    """Reads the joint attention of chosen blocks while `reading`; otherwise every block runs the stock processor."""
+    """Collects what the reading processors of a model family read while `reading`."""
 
     def __init__(self, kernel: AttentionKernel) -> None:
         self.kernel = kernel
         self.columns: Tensor | None = None
         self._sum: Tensor | None = None
         self._block_count = 0
-
-    def install(self, transformer: Any, blocks: Sequence[int]) -> None:
-        """Put a reading processor on the joint attention of `blocks`; the image-only `attn2` keeps the stock one.
-
-        Raises RECIPE_INVALID for a block that the transformer does not have.
-        """
-        block_count = len(transformer.transformer_blocks)
-        for block in blocks:
-            if not 0 <= block < block_count:
-                raise StarError(
-                    "RECIPE_INVALID",
-                    f"allocation.blocks: the model has the blocks 0 to {block_count - 1}, received {block}",
-                )
-            transformer.transformer_blocks[block].attn.set_processor(_ReadingProcessor(self))
 
     @contextmanager
     def reading(self, columns: Tensor) -> Iterator[None]:
@@ -55,10 +39,27 @@ class AttentionCapture:
         finally:
             self.columns = None
 
-    def add(self, probability: Tensor) -> None:
-        """Take [B, P, K] of one block."""
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, image: slice, text: slice) -> Tensor:
+        """Return the attention of [B, N, L, D], with the chosen text columns of the image rows added to what is read.
+
+        `image` and `text` are the places of the two kinds of tokens in the sequence.
+        """
+        output, log_sum_exp = self.kernel(query, key, value)
+        columns = self.columns
+        if columns is None:
+            raise StarError("INTERNAL", "attention is read only inside `reading`")
+        rows = slice(query.shape[0] - columns.shape[0], None)
+        device = query.device.type
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            probability = column_probabilities(
+                _as_kernel_reads(query[rows, :, image], device),
+                _as_kernel_reads(key[rows, :, text], device),
+                log_sum_exp[rows, :, image].detach(),
+                columns,
+            )
         self._sum = probability if self._sum is None else self._sum + probability
         self._block_count += 1
+        return output.to(query.dtype)
 
     def probabilities(self) -> Tensor:
         """Return what was read last, float32 [B, P, K]: mean over heads and blocks."""
@@ -88,67 +89,6 @@ def column_probabilities(image_query: Tensor, text_key: Tensor, log_sum_exp: Ten
     # Rounding must not make a probability larger than 1.
     probability: Tensor = (logits - log_sum_exp.float()[..., None]).clamp(max=0).exp().mean(1)
     return probability
-
-
-class _ReadingProcessor:
-    """Stock joint attention, except that the kernel also returns its log-sum-exp while columns are read."""
-
-    def __init__(self, capture: AttentionCapture) -> None:
-        self._capture = capture
-        # diffusers' own annotations ask for subclasses of Tensor that nothing ever makes.
-        self._stock: Any = JointAttnProcessor2_0()
-
-    def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **unused: Any
-    ) -> Any:
-        columns = self._capture.columns
-        if columns is None or encoder_hidden_states is None:
-            return self._stock(attn, hidden_states, encoder_hidden_states)
-        query, key, value = _joint_projections(attn, hidden_states, encoder_hidden_states)
-        output, log_sum_exp = self._capture.kernel(query, key, value)
-        self._read(query, key, log_sum_exp, columns, hidden_states.shape[1])
-        return _project_out(attn, output.to(query.dtype), hidden_states.shape[1])
-
-    def _read(self, query: Tensor, key: Tensor, log_sum_exp: Tensor, columns: Tensor, image_count: int) -> None:
-        rows = slice(query.shape[0] - columns.shape[0], None)
-        device = query.device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            self._capture.add(
-                column_probabilities(
-                    _as_kernel_reads(query[rows, :, :image_count], device),
-                    _as_kernel_reads(key[rows, :, image_count:], device),
-                    log_sum_exp[rows, :, :image_count].detach(),
-                    columns,
-                )
-            )
-
-
-def _joint_projections(attn: Any, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return query, key, value [B, N, P + L, D], image first, as the stock processor forms them."""
-
-    def heads(values: Tensor) -> Tensor:
-        return values.view(values.shape[0], -1, attn.heads, values.shape[-1] // attn.heads).transpose(1, 2)
-
-    def normed(norm: Any, values: Tensor) -> Tensor:
-        result: Tensor = values if norm is None else norm(values)
-        return result
-
-    image_query = normed(attn.norm_q, heads(attn.to_q(image)))
-    image_key = normed(attn.norm_k, heads(attn.to_k(image)))
-    text_query = normed(attn.norm_added_q, heads(attn.add_q_proj(text)))
-    text_key = normed(attn.norm_added_k, heads(attn.add_k_proj(text)))
-    query = torch.cat([image_query, text_query], 2)
-    key = torch.cat([image_key, text_key], 2)
-    value = torch.cat([heads(attn.to_v(image)), heads(attn.add_v_proj(text))], 2)
-    return query, key, value
-
-
-def _project_out(attn: Any, output: Tensor, image_count: int) -> tuple[Tensor, Tensor]:
-    joined = output.transpose(1, 2).flatten(2)
-    image, text = joined[:, :image_count], joined[:, image_count:]
-    if not attn.context_pre_only:
-        text = attn.to_add_out(text)
-    return attn.to_out[1](attn.to_out[0](image)), text
 
 
 def _as_kernel_reads(values: Tensor, device: str) -> Tensor:

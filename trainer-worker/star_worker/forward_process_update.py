@@ -15,9 +15,9 @@ from star_worker.forward_process import (
     positive_share,
 )
 from star_worker.kl_penalty import velocity_kl
+from star_worker.model_family import Conditioning
 from star_worker.policy_gradient import clipped, form_ratio, ratio_statistics
 from star_worker.schedule import shift_sigma
-from star_worker.sd3_policy import Conditioning
 from star_worker.seeds import derive_seed, seeded_normal
 from star_worker.trajectory_store import MicroBatchTrajectory
 from star_worker.types import CheckCancelled, ForwardProcessConfig, ProgressCallback, UpdateMetrics

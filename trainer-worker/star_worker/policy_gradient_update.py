@@ -9,6 +9,7 @@ from torch import Tensor
 from star_worker.errors import StarError
 from star_worker.flow_sde import Step, StepRule, position_mean, score_step, step_gradient_scale, step_mean
 from star_worker.kl_penalty import anchored_kl, mean_kl, velocity_kl
+from star_worker.model_family import Conditioning
 from star_worker.policy_gradient import (
     Ratio,
     Surrogate,
@@ -18,7 +19,6 @@ from star_worker.policy_gradient import (
     normalised_log_ratio,
     ratio_statistics,
 )
-from star_worker.sd3_policy import Conditioning
 from star_worker.trajectory_store import TrainedStep
 from star_worker.types import CheckCancelled, PolicyGradientConfig, ProgressCallback, StepWeight, UpdateMetrics
 from star_worker.update import RowMasks, Totals, UpdateInput, backward, optimizer_step, row_masks, update_metrics

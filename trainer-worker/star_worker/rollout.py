@@ -13,10 +13,11 @@ from torch import Tensor
 from star_worker.attention_capture import concept_maps
 from star_worker.errors import StarError
 from star_worker.flow_sde import StepRule, draw_step, ode_step, step_rule
+from star_worker.model_family import Conditioning
 from star_worker.picture import encode_png
+from star_worker.policy import Policy
 from star_worker.prompt_tokens import column_weights
 from star_worker.schedule import check_sigmas, trained_steps
-from star_worker.sd3_policy import Conditioning, Sd3Policy
 from star_worker.seeds import derive_seed, seeded_normal
 from star_worker.trajectory_store import MicroBatchTrajectory, TrainedStep, Trajectories
 from star_worker.types import (
@@ -54,7 +55,7 @@ class _Sampled:
 
 
 def sample(
-    policy: Sd3Policy,
+    policy: Policy,
     config: TrainingConfig,
     plan: RolloutPlan,
     on_rollout: Callable[[FinishedRollout], None],
@@ -99,7 +100,7 @@ class _MicroBatch:
 
     def __init__(
         self,
-        policy: Sd3Policy,
+        policy: Policy,
         config: TrainingConfig,
         plan: RolloutPlan,
         rules: dict[int, StepRule],
@@ -191,12 +192,12 @@ def _padded_batches(rows: list[Row], size: int) -> Iterator[list[Row]]:
         yield batch + [batch[-1]] * (size - len(batch))
 
 
-def _text_columns(policy: Sd3Policy, config: TrainingConfig, rows: Sequence[Row]) -> _Columns:
+def _text_columns(policy: Policy, config: TrainingConfig, rows: Sequence[Row]) -> _Columns:
     """Return padded columns and weights; padded columns have weight 0."""
     by_prompt: dict[int, list[dict[int, float]]] = {}
     for group, _ in rows:
         if group.prompt_index not in by_prompt:
-            concepts = policy.concept_columns(group.prompt, group.core_spans)
+            concepts = policy.family.concept_columns(group.prompt, group.core_spans)
             by_prompt[group.prompt_index] = [column_weights(each, config.capture.t5_weight) for each in concepts]
     weights = [by_prompt[group.prompt_index] for group, _ in rows]
     used = [sorted({column for concept in row for column in concept}) for row in weights]

@@ -9,7 +9,6 @@ import diffusers
 import peft
 import torch
 import transformers
-from diffusers import StableDiffusion3Pipeline
 from diffusers.training_utils import _collate_lora_metadata
 from peft import get_peft_model_state_dict
 from torch import Tensor
@@ -19,9 +18,9 @@ from star_worker.forward_process_update import update_forward_process
 from star_worker.kl_penalty import adapted_weight
 from star_worker.optimizer import PolicyOptimizer
 from star_worker.parameter_average import ema_decay, mix_policies, old_policy_decay
+from star_worker.policy import Policy
 from star_worker.policy_gradient_update import update_policy_gradient
 from star_worker.rollout import sample
-from star_worker.sd3_policy import Sd3Policy
 from star_worker.trajectory_store import Trajectories
 from star_worker.types import (
     CheckCancelled,
@@ -40,7 +39,7 @@ from star_worker.update import UpdateInput, collect_loss_masks
 class TrainingRun:
     """One run; not safe for use from several threads."""
 
-    def __init__(self, config: TrainingConfig, policy: Sd3Policy) -> None:
+    def __init__(self, config: TrainingConfig, policy: Policy) -> None:
         self.config = config
         self.policy = policy
         self.policy_version = 0
@@ -65,7 +64,7 @@ class TrainingRun:
             torch.set_num_threads(config.thread_count)
         check_cancelled()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        policy = Sd3Policy.load(config.model, run_seed, device)
+        policy = Policy.load(config.model, run_seed, device)
         check_cancelled()
         if config.capture.blocks:
             policy.install_capture(config.capture.blocks)
@@ -193,8 +192,8 @@ class TrainingRun:
     def export(self, folder: Path) -> str:
         """Write the trained part in diffusers format and return its kind.
 
-        "lora": `pytorch_lora_weights.safetensors` for `StableDiffusion3Pipeline.load_lora_weights(folder)`.
-        "transformer": a folder for `SD3Transformer2DModel.from_pretrained(folder)`. Raises STORAGE_FAILED.
+        "lora": `pytorch_lora_weights.safetensors` for the pipeline's `load_lora_weights(folder)`.
+        "transformer": a folder for `from_pretrained(folder)` of the transformer's class. Raises STORAGE_FAILED.
         """
         with self.policy.using(self.average or self._current()):
             return self._write_export(folder)
@@ -206,7 +205,7 @@ class TrainingRun:
             if self.config.model.lora is None:
                 transformer.save_pretrained(folder)
                 return "transformer"
-            StableDiffusion3Pipeline.save_lora_weights(
+            type(self.policy.pipeline).save_lora_weights(
                 folder,
                 transformer_lora_layers=get_peft_model_state_dict(transformer),
                 # Carries alpha: without it a loader takes alpha = rank.
@@ -232,7 +231,7 @@ def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
     return tensors[name].shape if name in tensors else None
 
 
-def _prepared(policy: Sd3Policy) -> PreparedModel:
+def _prepared(policy: Policy) -> PreparedModel:
     rows, columns = policy.token_grid
     return PreparedModel(
         trainable_parameter_count=sum(parameter.numel() for parameter in policy.parameters),

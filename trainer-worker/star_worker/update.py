@@ -13,8 +13,8 @@ from torch import Tensor
 
 from star_worker.errors import StarError
 from star_worker.optimizer import PolicyOptimizer
+from star_worker.policy import Policy
 from star_worker.policy_gradient import RatioStatistics
-from star_worker.sd3_policy import Sd3Policy
 from star_worker.trajectory_store import MicroBatchTrajectory, Trajectories
 from star_worker.types import LossMask, UpdateMetrics
 
@@ -27,7 +27,7 @@ class UpdateInput:
     move between iterations.
     """
 
-    policy: Sd3Policy
+    policy: Policy
     optimizer: PolicyOptimizer
     guidance_scale: float
     trajectories: Trajectories
@@ -168,7 +168,7 @@ def update_metrics(work: UpdateInput, totals: Totals, seconds: float) -> UpdateM
 
 
 @torch.no_grad()
-def _distance_from_base(policy: Sd3Policy) -> float:
+def _distance_from_base(policy: Policy) -> float:
     """Return the Euclidean distance of the trainable parameters from their untrained values."""
     pairs = zip(policy.parameters, policy.initial, strict=True)
     return float(torch.stack([torch.dist(value, initial) for value, initial in pairs]).norm())

@@ -2,12 +2,21 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     T5Config,
@@ -98,59 +107,107 @@ def clip_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
     )
 
 
-def build_transformer(layers: int = 3, heads: int = 2, head_width: int = 16) -> SD3Transformer2DModel:
-    transformer = SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=layers,
-        attention_head_dim=head_width,
-        num_attention_heads=heads,
-        joint_attention_dim=32,
-        caption_projection_dim=heads * head_width,
-        pooled_projection_dim=32,
-        pos_embed_max_size=8,
-        dual_attention_layers=(0,),
-        qk_norm="rms_norm",
+def build_transformer(
+    layers: int = 3,
+    heads: int = 2,
+    head_width: int = 16,
+    dual_attention: tuple[int, ...] = (0,),
+    qk_norm: str | None = "rms_norm",
+) -> SD3Transformer2DModel:
+    return shaken(
+        SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=layers,
+            attention_head_dim=head_width,
+            num_attention_heads=heads,
+            joint_attention_dim=32,
+            caption_projection_dim=heads * head_width,
+            pooled_projection_dim=32,
+            pos_embed_max_size=8,
+            dual_attention_layers=dual_attention,
+            qk_norm=qk_norm,
+        )
     )
+
+
+Transformer = TypeVar("Transformer", bound=torch.nn.Module)
+
+
+def shaken(transformer: Transformer) -> Transformer:
+    """Zero initial values would hide errors, and flat attention would hide wrong columns."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in transformer.named_parameters():
-            # Zero initial values would hide errors, and flat attention would hide wrong columns.
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
             if "norm_q" in name or "norm_added_q" in name:
                 parameter.mul_(2)
     return transformer
 
 
-def build_pipeline() -> StableDiffusion3Pipeline:
+def build_pipeline(transformer: SD3Transformer2DModel | None = None) -> StableDiffusion3Pipeline:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tokenizer, tokenizer_2, tokenizer_3 = clip_tokenizer("<|endoftext|>"), clip_tokenizer("!"), t5_tokenizer()
-        t5 = T5Config(vocab_size=len(tokenizer_3), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
         return StableDiffusion3Pipeline(
-            transformer=build_transformer(),
+            transformer=transformer or build_transformer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-            vae=AutoencoderKL(
-                block_out_channels=(8, 8),
-                down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2,
-                layers_per_block=1,
-                latent_channels=4,
-                norm_num_groups=4,
-                shift_factor=0.1,
-                scaling_factor=1.5,
-                use_quant_conv=False,
-                use_post_quant_conv=False,
-            ),
+            vae=build_vae(),
             text_encoder=clip_encoder(tokenizer),
             tokenizer=tokenizer,
             text_encoder_2=clip_encoder(tokenizer_2),
             tokenizer_2=tokenizer_2,
-            text_encoder_3=T5EncoderModel(t5),
+            text_encoder_3=t5_encoder(tokenizer_3),
             tokenizer_3=tokenizer_3,
         )
+
+
+def build_flux_pipeline() -> FluxPipeline:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokenizer, tokenizer_2 = clip_tokenizer("<|endoftext|>"), t5_tokenizer()
+        transformer = FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=3,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=16,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 6, 6),
+        )
+        clip = clip_encoder(tokenizer)
+        return FluxPipeline(
+            transformer=shaken(transformer),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+            vae=build_vae(),
+            text_encoder=CLIPTextModel(clip.config),
+            tokenizer=tokenizer,
+            text_encoder_2=t5_encoder(tokenizer_2),
+            tokenizer_2=tokenizer_2,
+        )
+
+
+def t5_encoder(tokenizer: T5TokenizerFast) -> T5EncoderModel:
+    return T5EncoderModel(T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
+
+
+def build_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        shift_factor=0.1,
+        scaling_factor=1.5,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
 
 
 def training_config(

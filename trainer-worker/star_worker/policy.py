@@ -1,59 +1,57 @@
-"""Stable Diffusion 3 as a policy: loading, text encoding, velocity, decoding, and its trainable parameters.
+"""A text-to-image flow model as a policy: loading, guidance, decoding, and its trainable parameters.
 
 The transformer is always in evaluation mode, in sampling and in training alike: any difference (dropout) would break
 the on-policy ratio.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusion3Pipeline
+from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from peft import LoraConfig as PeftLoraConfig
 from torch import Tensor
 
 from star_worker.attention_capture import AttentionCapture, choose_kernel
 from star_worker.errors import StarError
-from star_worker.prompt_tokens import ConceptColumns, TokenOffsets, concept_columns
+from star_worker.flux_family import FluxFamily
+from star_worker.model_family import Conditioning, ModelFamily, install_capture
+from star_worker.sd3_family import Sd3Family
 from star_worker.seeds import derive_seed
-from star_worker.types import CoreSpan, LoraConfig, ModelConfig, Precision
+from star_worker.types import LoraConfig, ModelConfig, Precision
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+_FAMILIES: dict[str, Callable[[Any, ModelConfig], ModelFamily]] = {
+    "StableDiffusion3Pipeline": Sd3Family,
+    "FluxPipeline": FluxFamily,
+}
 # Prompts whose encoding is kept; about 1.7 MB each for SD3.5-M in half precision.
 _CACHED_PROMPTS = 256
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conditioning:
-    """Encoded prompts: text [B, L, D] and pooled [B, D']."""
-
-    text: Tensor
-    pooled: Tensor
-
-
-class Sd3Policy:
+class Policy:
     """The model and its trainable parameters (float32)."""
 
-    def __init__(self, pipeline: Any, config: ModelConfig, run_seed: int, device: torch.device) -> None:
+    def __init__(self, family: ModelFamily, config: ModelConfig, run_seed: int, device: torch.device) -> None:
+        self.family = family
         self.config = config
         self.device = device
         self.dtype = _DTYPES[config.precision]
-        self.pipeline = pipeline.to(device)
-        self.transformer: Any = pipeline.transformer
+        self.pipeline = family.pipeline.to(device)
+        self.transformer: Any = self.pipeline.transformer
         self.capture: AttentionCapture | None = None
         self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
-        for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3):
-            if part is not None:
+        for part in self.pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
                 part.eval().requires_grad_(False)
         _make_trainable(self.transformer, config.lora, run_seed)
         if config.gradient_checkpointing:
@@ -64,29 +62,28 @@ class Sd3Policy:
         # The untrained policy: reference of the KL term and of the distance from the base.
         self.initial = [value.detach().clone() for value in self.parameters]
         # Attention columns and velocities are for pictures of one size.
-        self.patch_size = int(self.transformer.config.patch_size)
-        scale = int(pipeline.vae_scale_factor)
+        self.patch_size, channels = family.patch_size, family.latent_channels
+        scale = int(self.pipeline.vae_scale_factor)
         self._check_size(scale * self.patch_size)
-        channels = int(self.transformer.config.in_channels)
         self.latent_shape = (channels, config.height // scale, config.width // scale)
         self.token_grid = (self.latent_shape[1] // self.patch_size, self.latent_shape[2] // self.patch_size)
         self.values_per_token = channels * self.patch_size**2
 
     @classmethod
-    def load(cls, config: ModelConfig, run_seed: int, device: torch.device) -> "Sd3Policy":
+    def load(cls, config: ModelConfig, run_seed: int, device: torch.device) -> "Policy":
         """Load from a diffusers folder (or the local hub cache); MODEL_NOT_LOADABLE names the folder and the fix."""
-        return cls(_load_pipeline(config), config, run_seed, device)
+        return cls(load_family(config), config, run_seed, device)
 
     def install_capture(self, blocks: Sequence[int]) -> None:
         """Make the joint attention of `blocks` readable, after the kernel's self-test."""
         rows, columns = self.token_grid
-        tokens = rows * columns + self._clip_length() + self.config.max_sequence_length
+        tokens = rows * columns + self.family.text_length
         settings = self.transformer.config
         kernel = choose_kernel(
             self.device, self.dtype, settings.num_attention_heads, tokens, settings.attention_head_dim
         )
         self.capture = AttentionCapture(kernel)
-        self.capture.install(self.transformer, blocks)
+        install_capture(self.family, self.capture, blocks)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Return the encoded prompts, detached; every prompt is encoded alone and kept."""
@@ -95,32 +92,22 @@ class Sd3Policy:
             text=torch.cat([part.text for part in parts]), pooled=torch.cat([part.pooled for part in parts])
         )
 
-    def concept_columns(self, prompt: str, core_spans: Sequence[CoreSpan]) -> tuple[ConceptColumns, ...]:
-        """Return the text columns of every concept."""
-        pipeline = self.pipeline
-        clip_length = self._clip_length()
-        clip = [_offsets(tokenizer, prompt, clip_length) for tokenizer in (pipeline.tokenizer, pipeline.tokenizer_2)]
-        t5 = None
-        if pipeline.tokenizer_3 is not None and pipeline.text_encoder_3 is not None:
-            t5 = _offsets(pipeline.tokenizer_3, prompt, self.config.max_sequence_length)
-        return concept_columns(core_spans, clip, t5, clip_length)
-
     def velocity(self, latent: Tensor, sigma: float | Tensor, condition: Conditioning, guidance_scale: float) -> Tensor:
         """Return the velocity, float32 [B, C, H, W], at noise level `sigma` (one for all, or [B]).
 
-        guidance_scale 1 is one forward pass; larger ones run the empty prompt in the same batch, first half.
+        guidance_scale 1 is one forward pass; larger ones run the empty prompt in the same batch, first half, unless the
+        model takes the scale as an input.
         """
         batch = latent.shape[0]
         timestep = torch.as_tensor(sigma, dtype=torch.float32, device=self.device).expand(batch) * 1000
-        if guidance_scale == 1:
-            return self._forward(latent, timestep, condition.text, condition.pooled)
+        if guidance_scale == 1 or self.family.traits.embeds_guidance:
+            return self._forward(latent, timestep, condition, guidance_scale)
         empty = self._encode_one("")
-        output = self._forward(
-            torch.cat([latent, latent]),
-            torch.cat([timestep, timestep]),
-            torch.cat([empty.text.expand_as(condition.text), condition.text]),
-            torch.cat([empty.pooled.expand_as(condition.pooled), condition.pooled]),
+        both = Conditioning(
+            text=torch.cat([empty.text.expand_as(condition.text), condition.text]),
+            pooled=torch.cat([empty.pooled.expand_as(condition.pooled), condition.pooled]),
         )
+        output = self._forward(torch.cat([latent, latent]), torch.cat([timestep, timestep]), both, guidance_scale)
         unconditional, conditional = output.chunk(2)
         return unconditional + guidance_scale * (conditional - unconditional)
 
@@ -151,16 +138,10 @@ class Sd3Policy:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.data = value
 
-    def _forward(self, latent: Tensor, timestep: Tensor, text: Tensor, pooled: Tensor) -> Tensor:
+    def _forward(self, latent: Tensor, timestep: Tensor, condition: Conditioning, guidance_scale: float) -> Tensor:
         # A fresh autocast scope per pass: its cache of rounded weights must not outlive an optimiser step.
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            output: Tensor = self.transformer(
-                hidden_states=latent,
-                encoder_hidden_states=text,
-                pooled_projections=pooled,
-                timestep=timestep,
-                return_dict=False,
-            )[0]
+            output = self.family.predict(latent, timestep, condition, guidance_scale)
         return output.float()
 
     @torch.no_grad()
@@ -169,22 +150,11 @@ class Sd3Policy:
         if known is not None:
             self._encoded.move_to_end(prompt)
             return known
-        text, _, pooled, _ = self.pipeline.encode_prompt(
-            prompt,
-            prompt,
-            prompt,
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.config.max_sequence_length,
-            device=self.device,
-        )
-        encoded = Conditioning(text=text.detach(), pooled=pooled.detach())
+        encoded = self.family.encode(prompt)
         self._encoded[prompt] = encoded
         if len(self._encoded) > _CACHED_PROMPTS:
             self._encoded.popitem(last=False)
         return encoded
-
-    def _clip_length(self) -> int:
-        return int(self.pipeline.tokenizer_max_length)
 
     def _check_size(self, multiple: int) -> None:
         height, width = self.config.height, self.config.width
@@ -193,12 +163,22 @@ class Sd3Policy:
             raise StarError("RECIPE_INVALID", message)
 
 
+def load_family(config: ModelConfig) -> ModelFamily:
+    """Load a pipeline and choose its family by its class. Raises MODEL_NOT_LOADABLE."""
+    pipeline = _load_pipeline(config)
+    name = type(pipeline).__name__
+    if name in _FAMILIES:
+        return _FAMILIES[name](pipeline, config)
+    known = ", ".join(_FAMILIES)
+    raise StarError("MODEL_NOT_LOADABLE", f"model.path: expected a pipeline of class {known}, received {name}")
+
+
 def _load_pipeline(config: ModelConfig) -> Any:
     folder = Path(config.path)
     dtype = _DTYPES[config.precision]
     frozen = dtype if config.lora is not None else torch.float32
     try:
-        pipeline = StableDiffusion3Pipeline.from_pretrained(
+        pipeline = DiffusionPipeline.from_pretrained(
             config.path,
             dtype={"transformer": frozen, "vae": torch.float32, "default": dtype},
             local_files_only=True,
@@ -206,7 +186,7 @@ def _load_pipeline(config: ModelConfig) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         found = "it exists but cannot be read" if folder.is_dir() else "there is no such folder and no such hub model"
         message = (
-            f"model.path: expected a Stable Diffusion 3 folder in diffusers format at {folder.absolute()}, {found} in "
+            f"model.path: expected a model folder in diffusers format at {folder.absolute()}, {found} in "
             f"the local cache ({error}); set model.path to a folder that holds model_index.json, or download the model"
         )
         raise StarError("MODEL_NOT_LOADABLE", message) from error
@@ -235,11 +215,3 @@ def _make_trainable(transformer: Any, lora: LoraConfig | None, run_seed: int) ->
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     transformer.eval()
-
-
-def _offsets(tokenizer: Any, prompt: str, length: int) -> TokenOffsets:
-    encoding = tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_offsets_mapping=True)
-    return TokenOffsets(
-        offsets=[(int(start), int(end)) for start, end in encoding["offset_mapping"]],
-        attention_mask=list(encoding["attention_mask"]),
-    )
