@@ -131,14 +131,19 @@ def write_image_tower(
     return fields, Embeddings(unit(received), expected)
 
 
-def scorer_ids(tokenizer: Tokenizer, texts: Sequence[str], *, length: int, end: int, pad: int) -> npt.NDArray[np.int64]:
-    """Tokenize as the scorer does: a text that is too long keeps its beginning and ends with `end`."""
+def scorer_ids(
+    tokenizer: Tokenizer, texts: Sequence[str], *, length: int, end: int, pad: int, fill: bool = True
+) -> npt.NDArray[np.int64]:
+    """Tokenize as the scorer does: a text that is too long keeps its beginning and ends with `end`.
+
+    Texts are filled to `length`, or without `fill` to the longest of them.
+    """
     rows = []
     for text in texts:
         ids = tokenizer.encode(text).ids
-        ids = ids if len(ids) <= length else [*ids[: length - 1], end]
-        rows.append(ids + [pad] * (length - len(ids)))
-    return np.array(rows, np.int64)
+        rows.append(ids if len(ids) <= length else [*ids[: length - 1], end])
+    longest = length if fill else max(map(len, rows))
+    return np.array([row + [pad] * (longest - len(row)) for row in rows], np.int64)
 
 
 def _write_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
@@ -154,9 +159,11 @@ def write_text_tower(
     """Write text.onnx and tokenizer.json and return their part of the manifest, with embeddings of `TEXTS`.
 
     The graph gets its ids from the written tokenizer by the scorer's rule, PyTorch from transformers' own, so that
-    truncation, padding and the pooled position are compared too.
+    truncation, padding and the pooled position are compared too. The graph takes texts of any length, which saves the
+    work on padding; not in half precision, where the tracer then mixes types.
     """
     tower, length, tokenizer = TextTower(source.model), source.context_length, source.tokenizer
+    free_length = precision == "float32"
     graph = write_graph(
         _traced(tower, precision),
         torch.full((2, length), tokenizer.eos_token_id),
@@ -164,11 +171,18 @@ def write_text_tower(
         input_name="input_ids",
         outputs=["text_embeds"],
         external_above_bytes=external_above_bytes,
+        free_length=free_length,
     )
     path = folder / "tokenizer.json"
     _write_tokenizer(tokenizer, path)
     ids = {"end": int(tokenizer.eos_token_id), "pad": int(tokenizer.pad_token_id)}
-    (received,) = graph.run(scorer_ids(Tokenizer.from_file(str(path)), TEXTS, length=length, **ids))
+    written = Tokenizer.from_file(str(path))
+    received = np.concatenate(
+        [
+            graph.run(scorer_ids(written, texts, length=length, fill=not free_length, **ids))[0]
+            for texts in (TEXTS[:2], TEXTS[2:3], TEXTS[3:])
+        ]
+    )
     encoded = tokenizer(list(TEXTS), padding=True, truncation=True, max_length=length, return_tensors="pt")
     with torch.inference_mode():
         features = source.model.get_text_features(encoded.input_ids, encoded.attention_mask).pooler_output

@@ -61,12 +61,14 @@ def write_graph(
     input_name: str,
     outputs: Sequence[str],
     external_above_bytes: int = EXTERNAL_ABOVE_BYTES,
+    free_length: bool = False,
 ) -> GraphFile:
     """Trace a module with one input, free in its first axis and fixed in the others.
 
     The other axes must be fixed: with free height and width some models export without complaint and then give
-    wrong numbers at another size.
+    wrong numbers at another size. `free_length` frees the second one too; the caller compares several lengths.
     """
+    free = {0: "n", 1: "length"} if free_length else {0: "n"}
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch, warnings.catch_warnings():
         # Tracing warns about every shape that becomes a constant; that is what we want.
         warnings.simplefilter("ignore")
@@ -77,7 +79,7 @@ def write_graph(
             str(traced),
             input_names=[input_name],
             output_names=list(outputs),
-            dynamic_axes={name: {0: "n"} for name in (input_name, *outputs)},
+            dynamic_axes={input_name: free, **{name: {0: "n"} for name in outputs}},
             opset_version=OPSET,
             dynamo=False,
         )
