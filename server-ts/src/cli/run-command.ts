@@ -116,6 +116,7 @@ async function conclude({ output }: CommandContext, run: RunView, { report, opti
     output.note(`after removing the cause, ${resume}`);
     return EXIT.failure;
   }
+  if (failure !== null) output.note(`held: ${failure}`);
   const where = state === 'STOPPED' ? 'stopped' : `the run is ${state},`;
   output.note(`${where} after iteration ${run.completedIterations} of ${run.iterations}; ${resume}`);
   return EXIT.interrupted;

@@ -29,7 +29,7 @@ export const quorum = z.strictObject({
     .max(1)
     .default(0.5)
     .describe('smallest share of rollouts with a reward, of those whose scorers did not abstain'),
-  retries: z.int().min(0).max(20).default(2).describe('times that missing scores are asked for again'),
+  retries: z.int().min(0).max(20).default(0).describe('times that missing scores are asked for again'),
   pauseMs: z.int().min(0).default(10_000).describe('wait before they are asked for again'),
   action: z
     .enum(['hold', 'stop'])

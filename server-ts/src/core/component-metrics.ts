@@ -56,6 +56,7 @@ function metricsOf(name: string, columns: readonly Column[]): Record<string, num
   const metrics = {
     ...distribution(prefix, values),
     ...tiedGroups(prefix, columns),
+    [`${prefix}_count`]: values.length,
     [`${prefix}_missing_count`]: count((outcome) => outcome?.kind === 'missing'),
   };
   const abstained = count((outcome) => outcome?.kind === 'abstained');

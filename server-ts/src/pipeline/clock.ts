@@ -1,3 +1,5 @@
+import { StarError } from '../core/errors.js';
+
 /** Time source; injected, so that tests decide what time it is. */
 export interface Clock {
   /** Milliseconds since any fixed point; never goes back. */
@@ -15,3 +17,19 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Waits. @throws StarError CANCELLED when the signal aborts */
+export function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      cancel();
+      reject(new StarError('CANCELLED', 'the wait was aborted'));
+    };
+    const cancel = clock.after(delayMs, () => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    });
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -22,6 +22,8 @@ async function iterate(
     prompts: TINY_PROMPTS,
     model,
     forceCheckpoint: () => false,
+    history: () => [],
+    endRun: () => undefined,
     trainer,
     scorer,
     rewardVersion: 1,

@@ -2,13 +2,14 @@ import type { Recipe } from '../config/recipe.js';
 import type { GroupAdvantages } from '../core/advantages.js';
 import type { Allocation } from '../core/allocation-map.js';
 import { iterationMetrics } from '../core/metric-reduction.js';
-import { componentOutcomes } from '../core/reward-components.js';
+import type { MetricHistory } from '../core/reward-monitors.js';
 import { rolloutPlan } from '../core/rollout-plan.js';
 import { deriveSeed } from '../core/seeds.js';
 import type { PreparedModel, PromptRecord, RolloutPlan, UpdateOutcome } from '../core/types.js';
 import type { Clock } from './clock.js';
 import type {
   ArtifactStore,
+  EndRun,
   IterationRecord,
   RewardScorer,
   StoredRollout,
@@ -17,6 +18,7 @@ import type {
   Trainer,
 } from './ports.js';
 import { RewardStage, type ScoredGroup, type ScoringObserver } from './reward-stage.js';
+import { componentGroups, watchRewards } from './reward-watch.js';
 import { imagePath, keepsArtifacts, mapsPath } from './rollout-artifacts.js';
 import { sampleRollouts } from './rollout-stage.js';
 import { Stopwatch } from './stopwatch.js';
@@ -33,6 +35,9 @@ export interface IterationInput {
   readonly model: PreparedModel;
   /** Asked when the update starts. True: write a checkpoint whatever the recipe says. */
   readonly forceCheckpoint: () => boolean;
+  /** Metrics of all earlier iterations; asked for by monitors. */
+  readonly history: () => MetricHistory;
+  readonly endRun: EndRun;
   readonly trainer: Trainer;
   readonly scorer: RewardScorer;
   readonly onGroupScored: ScoringObserver;
@@ -58,6 +63,8 @@ export async function runIteration(input: IterationInput): Promise<IterationReco
 /** What the stages leave for the record. */
 interface DoneIteration {
   readonly groups: readonly ScoredGroup[];
+  /** Metrics of the monitors. */
+  readonly watched: Readonly<Record<string, number>>;
   readonly advantages: readonly GroupAdvantages[];
   readonly allocations: ReadonlyMap<string, Allocation | null>;
   readonly update: UpdateOutcome;
@@ -71,18 +78,23 @@ async function carryOut(input: IterationInput, stopwatch: Stopwatch): Promise<Do
   const context = taskContext(input, signal);
 
   const plan = rolloutPlan(recipe, input.prompts, iteration);
-  const rewards = new RewardStage(recipe, plan.groups, input, signal);
+  const rewards = new RewardStage({ ...input, plan, signal });
   try {
     const { allocations } = await stopwatch.time('sampling', () =>
       sampleRollouts({ ...input, context, plan, rewards, stopwatch }),
     );
+    // Only a run with monitors waits here: whether this iteration has to make a checkpoint depends on its scores.
+    const watched =
+      recipe.reward.monitors.length === 0
+        ? {}
+        : await stopwatch.time('watch', async () => watchRewards(input, await rewards.scored()));
     const work = { seed: deriveSeed(recipe.seed, 'update', iteration), forceCheckpoint: input.forceCheckpoint() };
     const masks = lossMasks(plan, rewards, allocations, stopwatch);
     const update = await stopwatch.time('update', () => trainer.update(context, work, masks));
     const groups = await rewards.scored();
     const advantages = await Promise.all(groups.map((_, index) => rewards.advantages(index)));
     const rollouts = rolloutRows(input, plan, groups, advantages, allocations);
-    return { groups, advantages, allocations, update, rollouts };
+    return { groups, watched, advantages, allocations, update, rollouts };
   } catch (error) {
     scoring.abort(error);
     await rewards.settled();
@@ -143,16 +155,14 @@ function iterationRecord(
   const { update } = done;
   const reduced = iterationMetrics({
     rewards: done.groups.map((group) => group.rewards),
-    components: done.groups.map(({ scores }) =>
-      scores.map((each) => componentOutcomes(each, recipe.reward.components)),
-    ),
+    components: componentGroups(done.groups, recipe),
     advantages: done.advantages,
     allocation: [...done.allocations.values()].flatMap((allocation) => allocation?.statistics ?? []),
   });
   return {
     runId,
     iteration,
-    metrics: { ...reduced, ...update.metrics, reward_version: rewardVersion },
+    metrics: { ...reduced, ...done.watched, ...update.metrics, reward_version: rewardVersion },
     // The worker's phases are parts of `sampling` and `update`; ours win where a name is the same.
     seconds: { ...update.seconds, ...stopwatch.seconds },
     rollouts: done.rollouts,

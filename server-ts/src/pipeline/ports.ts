@@ -1,4 +1,5 @@
 import type { Recipe } from '../config/recipe.js';
+import type { StarError } from '../core/errors.js';
 import type { RewardEvent, RewardVersion } from '../core/reward-version.js';
 import type { RunState } from '../core/run-state.js';
 import type {
@@ -54,6 +55,12 @@ export interface Trainer {
   export(context: TaskContext): Promise<ExportOutcome>;
 }
 
+/**
+ * Asks for the end of the run under way, because its rewards are not to be trusted: after the iteration at hand, which then
+ * makes a checkpoint, or with the error itself where it is thrown. STOPPED: a person looks and resumes; FAILED: it is broken.
+ */
+export type EndRun = (state: 'STOPPED' | 'FAILED', error: StarError) => void;
+
 /** One picture to score. */
 export interface ScoreRequest {
   readonly rolloutId: string;
@@ -102,7 +109,7 @@ export interface StoredRun {
   readonly checkpointVersion: number;
   readonly createdAt: string;
   readonly updatedAt: string;
-  /** Message of the failure, for state FAILED. */
+  /** Why it FAILED, or why it was STOPPED where nobody asked for it. */
   readonly failure: string | null;
 }
 

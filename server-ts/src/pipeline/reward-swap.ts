@@ -4,7 +4,8 @@ import { compareRewards, type JudgedGroup, judgedGroups, type RewardComparison }
 import { mayTakeEffect, pendingVersion, versionAt } from '../core/reward-version.js';
 import { groupRewards } from '../core/rewards.js';
 import type { RewardScorer, ScoreRequest, StoredRewardEvent, StoredRewardVersion } from './ports.js';
-import { advantageSettings, assertSomeReward, type ScoredGroup } from './reward-stage.js';
+import { isReached, quorumFailure } from './quorum.js';
+import { advantageSettings, type ScoredGroup } from './reward-stage.js';
 import type { RunServices } from './run-session.js';
 
 /** What judges one iteration, from its first picture to its last. */
@@ -219,13 +220,15 @@ async function shadowedGroup(
   return { inEffect, staged: { scores, rewards: groupRewards(scores, recipe.reward.components) } };
 }
 
-/** @throws StarError when the staged reward has no number for any picture: it would end the run */
+/** @throws StarError when the staged reward has a number for too few pictures: it would end the run */
 function comparison(
   groups: readonly ShadowedGroup[],
   by: { readonly iteration: number; readonly inEffect: Recipe; readonly staged: Recipe },
 ): RewardComparison {
   const [inEffect, staged] = [groups.map((group) => group.inEffect), groups.map((group) => group.staged)];
-  assertSomeReward(by.iteration, staged);
+  const rewards = staged.flatMap((group) => group.rewards);
+  const { share } = by.staged.reward.quorum;
+  if (!isReached(rewards, share)) throw quorumFailure(by.iteration, rewards, share);
   const after = judged(staged, by.staged);
   return compareRewards(
     judged(inEffect, by.inEffect).map((before, index) => ({ before, after: after[index] ?? before })),

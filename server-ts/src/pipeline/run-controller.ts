@@ -11,6 +11,8 @@ interface ActiveRun {
   stopping: boolean;
   insideIteration: boolean;
   rewardChanged: () => void;
+  /** Asked for by the run itself; the first one counts. */
+  ending: { readonly state: 'STOPPED' | 'FAILED'; readonly error: StarError } | null;
 }
 
 /** What people may do to the reward of a run. */
@@ -38,8 +40,8 @@ export class RunController {
   /** Takes up what an earlier process left behind: queued and running runs go on, one that was stopping is stopped. */
   start(): void {
     const { store } = this.services;
-    for (const { runId, state } of store.listRuns(MOST_RUNS_TO_TAKE_UP).reverse()) {
-      if (state === 'STOPPING') store.setState(runId, 'STOPPED');
+    for (const { runId, state, failure } of store.listRuns(MOST_RUNS_TO_TAKE_UP).reverse()) {
+      if (state === 'STOPPING') store.setState(runId, 'STOPPED', failure ?? undefined);
       if (state === 'RUNNING') store.setState(runId, 'QUEUED');
       if (state === 'RUNNING' || state === 'QUEUED') this.#enqueue(runId);
     }
@@ -146,6 +148,7 @@ export class RunController {
       stopping: false,
       insideIteration: false,
       rewardChanged: () => undefined,
+      ending: null,
     };
     this.#active = active;
     this.services.store.setState(runId, 'RUNNING');
@@ -154,6 +157,7 @@ export class RunController {
       const end = await carryOutRun(this.services, runId, {
         signal: active.abort.signal,
         stopping: () => active.stopping,
+        endRun: (state, error) => this.#endAfterIteration(active, state, error),
         insideIteration: (inside) => {
           active.insideIteration = inside;
         },
@@ -161,7 +165,9 @@ export class RunController {
           active.rewardChanged = listener;
         },
       });
-      this.#end(runId, end);
+      const { ending } = active;
+      if (ending === null) this.#end(runId, end);
+      else this.#end(runId, ending.state, textOf(ending.error));
     } catch (error) {
       this.#endByError(active, error);
     } finally {
@@ -169,10 +175,19 @@ export class RunController {
     }
   }
 
+  /** Like `stop`, asked for by the run itself; the reason is stored at once, so that a crash does not lose it. */
+  #endAfterIteration(active: ActiveRun, state: 'STOPPED' | 'FAILED', error: StarError): void {
+    active.ending ??= { state, error };
+    if (active.stopping) return;
+    active.stopping = true;
+    this.services.store.setState(active.runId, 'STOPPING', textOf(error));
+  }
+
   #endByError(active: ActiveRun, error: unknown): void {
     const aborted = active.abort.signal.aborted;
     const failure = aborted ? StarError.from(active.abort.signal.reason) : StarError.from(error);
-    if (failure.reason !== 'CANCELLED') this.#end(active.runId, 'FAILED', `${failure.reason}: ${failure.message}`);
+    if (failure === active.ending?.error) this.#end(active.runId, active.ending.state, textOf(failure));
+    else if (failure.reason !== 'CANCELLED') this.#end(active.runId, 'FAILED', textOf(failure));
     else this.#end(active.runId, this.#closed && !active.stopping ? 'QUEUED' : 'STOPPED');
   }
 
@@ -185,6 +200,10 @@ export class RunController {
       failure: failure ?? null,
     });
   }
+}
+
+function textOf({ reason, message }: StarError): string {
+  return `${reason}: ${message}`;
 }
 
 function stopped(): StarError {

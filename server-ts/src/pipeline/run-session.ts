@@ -1,11 +1,14 @@
 import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
+import type { MetricHistory } from '../core/reward-monitors.js';
 import type { ExportOutcome, PreparedModel, PromptRecord } from '../core/types.js';
 import type { Clock } from './clock.js';
 import { runEvaluation } from './evaluation.js';
 import { runIteration } from './iteration.js';
 import type {
   ArtifactStore,
+  EndRun,
+  MetricPoint,
   RewardScorerFactory,
   RunStore,
   StoredRun,
@@ -42,6 +45,7 @@ export interface RunRequests {
   readonly signal: AbortSignal;
   /** True: end after the iteration at hand, with a checkpoint. */
   readonly stopping: () => boolean;
+  readonly endRun: EndRun;
   /** Told whether the run is inside an iteration: elsewhere a stop need not wait. */
   readonly insideIteration: (inside: boolean) => void;
   /** Takes what is to be called after every change of the run's staged reward. */
@@ -146,6 +150,8 @@ class RunSession {
         prompts: this.prompts.train,
         model,
         forceCheckpoint: () => last || requests.stopping(),
+        history: () => historyOf(services.store.metrics(runId), iteration),
+        endRun: requests.endRun,
         scorer: reward.scorer,
         onGroupScored: rewards.observe,
         signal: requests.signal,
@@ -204,6 +210,13 @@ class RunSession {
         services.telemetry.event('run.progress', { runId, iteration: policyVersion, phase, fraction }),
     };
   }
+}
+
+/** Metrics by iteration, of the iterations before one. */
+function historyOf(points: readonly MetricPoint[], before: number): MetricHistory {
+  const history = Array.from({ length: before }, (): Record<string, number> => ({}));
+  for (const { iteration, name, value } of points) Object.assign(history[iteration] ?? {}, { [name]: value });
+  return history;
 }
 
 function json(value: unknown): Uint8Array {
