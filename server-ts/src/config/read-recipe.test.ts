@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { readRecipe } from './read-recipe.js';
+import { readRecipe, readReward } from './read-recipe.js';
 import type { Recipe } from './recipe.js';
 
 const FOLDER = new URL('../../../recipes/', import.meta.url);
@@ -95,5 +95,26 @@ describe('readRecipe', () => {
   it('takes its own result back, for recipes stored as objects', () => {
     const recipe = readRecipe(GRADIENT);
     expect(readRecipe(JSON.stringify(recipe))).toEqual(recipe);
+  });
+});
+
+describe('reading another reward for a run', () => {
+  const recipe = readRecipe(GRADIENT);
+  const component = '{ name: geneval, scorer: geneval, weight: 2 }';
+
+  it('fills defaults, from YAML and from JSON', () => {
+    const reward = readReward(`components: [${component}]`, recipe);
+    expect(reward).toMatchObject({ components: [{ bundle: null, value: 'score', weight: 2 }], processCount: 1 });
+    expect(readReward(JSON.stringify(reward), recipe)).toEqual(reward);
+  });
+
+  it.each([
+    [`components: [${component}]\ntimeoutMS: 500`, 'reward:2:1: unknown key timeoutMS; did you mean timeoutMs?'],
+    [`components: [{ name: a, scorer: geneval, wieght: 1 }]`, 'components.0.wieght; did you mean weight?'],
+    [`components: [{ name: a, scorer: ocr }]`, 'reward:1:1: components: scorer ocr needs prompts of task ocr'],
+    [`reward: { components: [] }`, 'unknown key reward'],
+    ['', 'reward:1:1: reward'],
+  ])('refuses %j', (text, message) => {
+    expect(() => readReward(text, recipe)).toThrow(message);
   });
 });

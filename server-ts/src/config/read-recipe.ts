@@ -3,7 +3,7 @@ import { type Document, isMap, isNode, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { StarError } from '../core/errors.js';
 import { type Recipe, recipeSchema } from './recipe.js';
-import { recipeConflicts } from './recipe-conflicts.js';
+import { type RecipeConflict, recipeConflicts } from './recipe-conflicts.js';
 
 type Path = readonly PropertyKey[];
 
@@ -14,37 +14,78 @@ type Path = readonly PropertyKey[];
  * @throws StarError RECIPE_INVALID that lists every problem with line and column, field, received value and what is expected
  */
 export function readRecipe(text: string, name = 'recipe'): Recipe {
+  return readChecked(text, { name, root: 'recipe', schema: recipeSchema, conflicts: recipeConflicts });
+}
+
+/**
+ * Reads another reward for a run: the content of a recipe's `reward`, in YAML or JSON, checked like a recipe that has it.
+ *
+ * @param recipe of the run
+ * @throws StarError RECIPE_INVALID as `readRecipe`
+ */
+export function readReward(text: string, recipe: Recipe, name = 'reward'): Recipe['reward'] {
+  return readChecked(text, {
+    name,
+    root: 'reward',
+    schema: recipeSchema.shape.reward,
+    conflicts: (reward) =>
+      recipeConflicts({ ...recipe, reward })
+        .filter(({ path }) => path[0] === 'reward')
+        .map((conflict) => ({ ...conflict, path: conflict.path.slice(1) })),
+  });
+}
+
+/** What a text is checked against. */
+interface Reading<T> {
+  /** File name for messages. */
+  readonly name: string;
+  /** What the text as a whole is called. */
+  readonly root: string;
+  readonly schema: z.ZodType<T>;
+  /** Checks across fields. */
+  readonly conflicts: (value: T) => readonly RecipeConflict[];
+}
+
+function readChecked<T>(text: string, { name, root, schema, conflicts }: Reading<T>): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const syntax = document.errors.map((error) => `${position(lines, error.pos[0])}: ${error.message}`);
   if (syntax.length > 0) throw invalid(name, syntax);
   const value: unknown = document.toJS();
-  const result = recipeSchema.safeParse(value);
-  const place = (path: Path): string => placeOf(document, lines, path);
+  const result = schema.safeParse(value);
+  const source = { value, schema, root, place: (path: Path): string => placeOf(document, lines, path) };
   if (!result.success) {
     throw invalid(
       name,
-      result.error.issues.flatMap((issue) => describeIssue(issue, value, place)),
+      result.error.issues.flatMap((issue) => describeIssue(issue, source)),
     );
   }
-  const conflicts = recipeConflicts(result.data).map(
-    ({ path, message }) => `${place(path)}: ${dotted(path)}: ${message}`,
+  const found = conflicts(result.data).map(
+    ({ path, message }) => `${source.place(path)}: ${dotted(path, root)}: ${message}`,
   );
-  if (conflicts.length > 0) throw invalid(name, conflicts);
+  if (found.length > 0) throw invalid(name, found);
   return result.data;
 }
 
-function describeIssue(issue: z.core.$ZodIssue, root: unknown, place: (path: Path) => string): string[] {
+/** A text with what its fields are looked up in. */
+interface Source {
+  readonly value: unknown;
+  readonly schema: z.ZodType;
+  readonly root: string;
+  readonly place: (path: Path) => string;
+}
+
+function describeIssue(issue: z.core.$ZodIssue, { value, schema, root, place }: Source): string[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => {
       const path = [...issue.path, key];
-      return `${place(path)}: unknown key ${dotted(path)}${suggestion(key, knownKeys(issue.path, root))}`;
+      return `${place(path)}: unknown key ${dotted(path, root)}${suggestion(key, knownKeys(schema, issue.path, value))}`;
     });
   }
-  const received = valueAt(root, issue.path);
+  const received = valueAt(value, issue.path);
   const shown = received === undefined ? 'nothing' : JSON.stringify(received);
   const what = received === undefined ? 'is required' : issue.message;
-  return [`${place(issue.path)}: ${dotted(issue.path)}: ${what}; received ${shown}`];
+  return [`${place(issue.path)}: ${dotted(issue.path, root)}: ${what}; received ${shown}`];
 }
 
 function suggestion(key: string, known: readonly string[]): string {
@@ -64,11 +105,11 @@ interface JsonSchema {
 }
 
 /** Keys that the schema allows at a path; of a union only the member that the received `kind` selects. */
-function knownKeys(path: Path, root: unknown): string[] {
-  let schemas: JsonSchema[] = [z.toJSONSchema(recipeSchema, { io: 'input' }) as JsonSchema];
+function knownKeys(schema: z.ZodType, path: Path, root: unknown): string[] {
+  let schemas: JsonSchema[] = [z.toJSONSchema(schema, { io: 'input' }) as JsonSchema];
   path.forEach((part) => {
-    schemas = schemas.flatMap(members).flatMap((schema) => {
-      const next = typeof part === 'number' ? schema.items : schema.properties?.[String(part)];
+    schemas = schemas.flatMap(members).flatMap((member) => {
+      const next = typeof part === 'number' ? member.items : member.properties?.[String(part)];
       return next === undefined ? [] : [next];
     });
   });
@@ -76,8 +117,8 @@ function knownKeys(path: Path, root: unknown): string[] {
   const kind = typeof value === 'object' && value !== null ? (value as { kind?: unknown }).kind : undefined;
   return schemas
     .flatMap(members)
-    .filter((schema) => schema.properties?.kind?.const === undefined || schema.properties.kind.const === kind)
-    .flatMap((schema) => Object.keys(schema.properties ?? {}));
+    .filter((member) => member.properties?.kind?.const === undefined || member.properties.kind.const === kind)
+    .flatMap((member) => Object.keys(member.properties ?? {}));
 }
 
 function members(schema: JsonSchema): JsonSchema[] {
@@ -110,8 +151,8 @@ function position(lines: LineCounter, offset: number): string {
   return `${line}:${col}`;
 }
 
-function dotted(path: Path): string {
-  return path.length === 0 ? 'recipe' : path.map(String).join('.');
+function dotted(path: Path, root: string): string {
+  return path.length === 0 ? root : path.map(String).join('.');
 }
 
 function invalid(name: string, problems: readonly string[]): StarError {
