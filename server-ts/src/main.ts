@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readRecipe } from './config/read-recipe.js';
-import { type Recipe, recipeSchema } from './config/recipe.js';
+import { recipeSchema } from './config/recipe.js';
 import type { ServerSettings } from './config/server-settings.js';
 import { StarError } from './core/errors.js';
 import type { PromptRecord, Score } from './core/types.js';
@@ -17,10 +16,10 @@ import { RunController } from './pipeline/run-controller.js';
 import { buildReport, type ReportSources, readReportData, reportJson, writeReport } from './report/write-report.js';
 import { createRestApp } from './rest/app.js';
 import { listenRest } from './rest/listen.js';
-import type { RunService } from './rest/ports.js';
 import { startRpcServer } from './rpc/server.js';
 import { WorkerTrainer } from './rpc/trainer.js';
 import { createWorkerService } from './rpc/worker-service.js';
+import { createRunService } from './run-service.js';
 import { createRewardScorer, scoreFiles } from './scoring/reward-scorer.js';
 import { ArtifactFiles } from './storage/artifact-files.js';
 import { openDatabase } from './storage/database.js';
@@ -122,7 +121,7 @@ export async function startRecords(dataDirOption: string): Promise<ControlPlane>
   };
   const app = createRestApp({
     ...restParts(foundation),
-    runs: { create: readOnly, stop: readOnly, resume: readOnly },
+    runs: { create: readOnly, stop: readOnly, resume: readOnly, stageReward: readOnly, rollBackReward: readOnly },
     status: () => ({ ...program(), worker: null, grpcAddress: null, activeRunId: null }),
     exposeMetrics: readOnly,
   });
@@ -184,7 +183,12 @@ async function startServers(
   closers.push(() => controller.close());
   const app = createRestApp({
     ...restParts(foundation),
-    runs: createRunService(store, controller, worker),
+    runs: createRunService({
+      store,
+      controller,
+      loadPrompts: (recipe) => loadPrompts(recipe, ROOT),
+      needWorker: () => worker?.ensureStarted(),
+    }),
     status: () => ({
       ...program(),
       worker: trainer.worker === null ? null : { workerId: trainer.worker.workerId, device: trainer.worker.device },
@@ -269,37 +273,6 @@ function createWorker(
       controller.failActive(error);
     },
   );
-}
-
-function createRunService(store: RunStore, controller: RunController, worker: WorkerProcess | null): RunService {
-  return {
-    create: async (recipeText) => {
-      const recipe = readRecipe(recipeText);
-      await loadPrompts(recipe, ROOT);
-      const run = store.createRun({ runId: freeRunId(store, recipe), recipe, recipeText });
-      worker?.ensureStarted();
-      controller.submit(run.runId);
-      return store.getRun(run.runId);
-    },
-    stop: async (runId) => controller.stop(runId),
-    resume: async (runId) => {
-      worker?.ensureStarted();
-      return controller.resume(runId);
-    },
-  };
-}
-
-/** Name of the recipe with the next free number, from 1. */
-function freeRunId(store: RunStore, recipe: Recipe): string {
-  for (let count = 1; ; count += 1) {
-    const runId = `${recipe.name}-${count}`;
-    try {
-      store.getRun(runId);
-    } catch (error) {
-      if (StarError.from(error).reason === 'NOT_FOUND') return runId;
-      throw error;
-    }
-  }
 }
 
 const MOST_LEFTOVERS = 1_000;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ERROR_REASONS, type ErrorReason, StarError } from '../core/errors.js';
+import { REWARD_VERSION_STATES } from '../core/reward-version.js';
 import { RUN_STATES } from '../core/run-state.js';
 import { parseEvents, type ServerEvent } from './event-parser.js';
 
@@ -23,6 +24,52 @@ const runSchema = z.object({
 
 /** A run as the API shows it. */
 export type RunView = z.infer<typeof runSchema>;
+
+const spreadSchema = z.object({ mean: z.number(), standardDeviation: z.number() }).nullable();
+const comparisonSchema = z.object({
+  groupCount: z.number(),
+  pictureCount: z.number(),
+  missingBefore: z.number(),
+  missingAfter: z.number(),
+  before: spreadSchema,
+  after: spreadSchema,
+  agreement: z.number().nullable(),
+  flipped: z.number().nullable(),
+  rankedGroupCount: z.number(),
+  spearman: z.number().nullable(),
+  kendall: z.number().nullable(),
+});
+const componentSchema = z.object({
+  name: z.string(),
+  scorer: z.string(),
+  bundle: z.string().nullable(),
+  value: z.string(),
+  weight: z.number(),
+});
+const rewardVersionSchema = z.object({
+  version: z.number(),
+  reward: z.object({ components: z.array(componentSchema.loose()) }).loose(),
+  state: z.enum(REWARD_VERSION_STATES),
+  effectiveIteration: z.number().nullable(),
+  rollbackOf: z.number().nullable(),
+  author: z.string(),
+  stagedAt: z.string(),
+  failure: z.string().nullable(),
+  shadow: comparisonSchema.loose().nullable(),
+});
+const rewardSchema = z.object({
+  runId: z.string(),
+  inEffect: rewardVersionSchema,
+  pending: rewardVersionSchema.nullable(),
+  versions: z.array(rewardVersionSchema),
+});
+
+/** A run's reward as the API shows it. */
+export type RewardView = z.infer<typeof rewardSchema>;
+/** One version of it. */
+export type RewardVersionView = z.infer<typeof rewardVersionSchema>;
+/** How far two rewards agree. */
+export type RewardComparisonView = z.infer<typeof comparisonSchema>;
 
 const metricsSchema = z.object({
   metrics: z.array(z.object({ iteration: z.number(), name: z.string(), value: z.number() })),
@@ -57,6 +104,24 @@ export class ApiClient {
 
   async resumeRun(runId: string): Promise<RunView> {
     return runSchema.parse(await this.request(`${runPath(runId)}/resume`, { method: 'POST' }));
+  }
+
+  /** The reward in effect, the one that waits, and all versions. */
+  async reward(runId: string): Promise<RewardView> {
+    return rewardSchema.parse(await this.request(`${runPath(runId)}/reward`));
+  }
+
+  /** @param rewardText YAML or JSON */
+  async stageReward(runId: string, rewardText: string, author: string): Promise<RewardView> {
+    const headers = { 'content-type': 'application/yaml' };
+    const path = `${runPath(runId)}/reward?author=${encodeURIComponent(author)}`;
+    return rewardSchema.parse(await this.request(path, { method: 'PUT', headers, body: rewardText }));
+  }
+
+  /** Undoes the last change of the reward. */
+  async rollBackReward(runId: string, author: string): Promise<RewardView> {
+    const path = `${runPath(runId)}/reward/rollback?author=${encodeURIComponent(author)}`;
+    return rewardSchema.parse(await this.request(path, { method: 'POST' }));
   }
 
   /** Metric points, ordered by name and iteration. */

@@ -1,11 +1,17 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { tinyRecipe } from '../../test/tiny-recipe.js';
 import { StarError } from '../core/errors.js';
+import { compareRewards } from '../core/reward-comparison.js';
+import { openDatabase } from '../storage/database.js';
+import { SqliteRunStore } from '../storage/sqlite-run-store.js';
 import { createProgram } from './program.js';
 import { applyAssignments } from './recipe-source.js';
+import { applyWeights } from './reward-commands.js';
 
 const RECIPES = fileURLToPath(new URL('../../../recipes', import.meta.url));
 const recipe = (name: string): string => join(RECIPES, name);
@@ -56,10 +62,10 @@ async function star(...args: readonly string[]): Promise<Outcome> {
 }
 
 describe('star --help', () => {
-  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score'])(
+  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score', 'reward set'])(
     '%s explains itself with an example',
     async (name) => {
-      const { printed } = await star(name, '--help');
+      const { printed } = await star(...name.split(' '), '--help');
       expect(printed).toContain(`Usage: star ${name}`);
       expect(printed).toMatch(/Examples:\n {2}\$ star /);
     },
@@ -134,6 +140,47 @@ describe('stored runs', () => {
 
   it('cannot be stopped without a control plane', async () => {
     expect((await star('stop', 'x')).error).toMatchObject({ message: expect.stringContaining('star up') });
+  });
+});
+
+describe('star reward', () => {
+  const component = { name: 'geneval', scorer: 'geneval', weight: 2 };
+
+  it('shows the reward in effect, what waits, and every version of a stored run', async () => {
+    mkdirSync(join(folder, 'data'));
+    const database = openDatabase(join(folder, 'data', 'star.db'));
+    const store = new SqliteRunStore(database, () => 'noon');
+    store.createRun({ runId: 'r1', recipe: tinyRecipe(), recipeText: '' });
+    const reward = tinyRecipe({ reward: { components: [component] } }).reward;
+    store.advanceReward('r1', { kind: 'staged', reward, earliestIteration: 1, author: 'ann' });
+    store.advanceReward('r1', { kind: 'checked', version: 2 });
+    const judged = { rewards: [0, 1], advantages: [-1, 1] };
+    const shadow = compareRewards([{ before: judged, after: { ...judged, rewards: [0, 2] } }]);
+    store.advanceReward('r1', { kind: 'shadowed', version: 2, shadow });
+    database.close();
+    const { printed } = await star('reward', 'show', 'r1');
+    expect(printed).toContain('reward version 1 in effect from iteration 0 on, staged by recipe at noon');
+    expect(printed).toContain('version 2 (SHADOWED) takes effect at the next boundary; staged by ann at noon');
+    expect(printed).toContain('geneval = 2 x geneval.score (shipped bundle)');
+    expect(printed).toContain('mean +- standard deviation 0.5 +- 0.5 -> 1 +- 1');
+    expect(printed).toContain('advantages: same sign 100.0%, opposite 0.0%');
+    expect((await star('reward', 'history', 'r1')).printed).toMatch(/^2 +SHADOWED +- +noon +ann +geneval = 2 x/m);
+  });
+
+  it('changes weights by name and refuses what it does not find', () => {
+    const text = JSON.stringify({ components: [component], processCount: 2 });
+    expect(parse(applyWeights(text, ['geneval=0.25']))).toEqual({
+      components: [{ ...component, weight: 0.25 }],
+      processCount: 2,
+    });
+    expect(() => applyWeights(text, ['clip=1'])).toThrow(/no component clip; it has: geneval/);
+    expect(() => applyWeights(text, ['geneval=much'])).toThrow(
+      /expected --weight NAME=NUMBER, received "geneval=much"/,
+    );
+  });
+
+  it('is changed through a running control plane only', async () => {
+    expect((await star('reward', 'set', 'r1', '--weight', 'geneval=1')).error).toMatchObject({ reason: 'NOT_FOUND' });
   });
 });
 

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from './command-context.js';
+import { rewardHistoryCommand, rewardRollbackCommand, rewardSetCommand, rewardShowCommand } from './reward-commands.js';
 import { resumeCommand, runCommand } from './run-command.js';
 import { runsCommand, showCommand, stopCommand } from './runs-commands.js';
 import { scoreCommand } from './score-command.js';
@@ -46,15 +47,17 @@ export function createProgram(context: CommandContext, finish: (code: number) =>
     );
   addRunCommands(program, context, finish);
   addViewCommands(program, context, finish);
+  addRewardCommands(program, context, finish);
   addUpCommand(program, context, finish);
   addScoreCommand(program, context, finish);
   return program;
 }
 
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
 type Finish = (code: number) => void;
 
 function addRunCommands(program: Command, context: CommandContext, finish: Finish): void {
-  const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
   program
     .command('run')
     .argument('<recipe>', 'YAML file; recipes/ has some')
@@ -102,6 +105,41 @@ function addViewCommands(program: Command, context: CommandContext, finish: Fini
   view('stop', 'stop a run after a checkpoint', ['stop tiny-geneval-star-1'])
     .argument('<run>', 'id from `star runs`')
     .action(async (runId, options) => finish(await stopCommand(context, runId, options)));
+}
+
+function addRewardCommands(program: Command, context: CommandContext, finish: Finish): void {
+  const reward = program
+    .command('reward')
+    .description('look at the reward of a run, and change it while the run goes on');
+  const command = (name: string, description: string, ...examples: readonly string[]): Command =>
+    reward
+      .command(name)
+      .description(description)
+      .argument('<run>', 'id from `star runs`')
+      .addOption(server)
+      .addOption(dataDir)
+      .addOption(json)
+      .addHelpText('after', example(...examples.map((line) => `reward ${line}`)));
+  command(
+    'set',
+    'stage another reward; it takes effect at an iteration boundary, after it has scored pictures beside the old one',
+    'set tiny-geneval-star-1 reward.yaml',
+    'set tiny-geneval-star-1 --weight geneval=0.7 --weight clip=0.3',
+  )
+    .argument('[spec]', "YAML file with the content of a recipe's reward (default: the reward in effect)")
+    .option('--weight <name=number>', 'change the weight of a component; may be repeated', collect, [])
+    .action(async (runId, spec, options) => finish(await rewardSetCommand(context, runId, spec, options)));
+  command('show', 'the reward in effect, and how the staged one compares', 'show tiny-geneval-star-1').action(
+    async (runId, options) => finish(await rewardShowCommand(context, runId, options)),
+  );
+  command('history', 'all versions of the reward', 'history tiny-geneval-star-1').action(async (runId, options) =>
+    finish(await rewardHistoryCommand(context, runId, options)),
+  );
+  command(
+    'rollback',
+    'undo the last change: withdraw a staged reward, else go back to the one before',
+    'rollback tiny-geneval-star-1',
+  ).action(async (runId, options) => finish(await rewardRollbackCommand(context, runId, options)));
 }
 
 function addUpCommand(program: Command, context: CommandContext, finish: Finish): void {

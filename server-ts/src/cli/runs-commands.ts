@@ -11,6 +11,7 @@ import {
   requireServer,
 } from './command-context.js';
 import { EXIT } from './exit-code.js';
+import { textTable } from './text-table.js';
 
 /** Options of the commands that look at runs. */
 export type ViewOptions = ConnectionOptions & { readonly json?: boolean };
@@ -43,7 +44,7 @@ export async function stopCommand(context: CommandContext, runId: string, option
 }
 
 /** Reads from the running control plane, or from the data folder when none runs. Never creates a data folder. */
-async function reading<T>(
+export async function reading<T>(
   context: CommandContext,
   options: ViewOptions,
   work: (client: ApiClient) => Promise<T>,
@@ -71,16 +72,7 @@ function runTable(runs: readonly RunView[]): string {
     `${run.completedIterations}/${run.iterations}`,
     run.createdAt,
   ]);
-  const table = [['RUN', 'RECIPE', 'STATE', 'ITERATIONS', 'CREATED'], ...rows];
-  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  return table
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return textTable([['RUN', 'RECIPE', 'STATE', 'ITERATIONS', 'CREATED'], ...rows]);
 }
 
 interface Shown {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { readReward } from '../config/read-recipe.js';
 import { recipeSchema } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import type { IterationRecord } from '../pipeline/ports.js';
@@ -78,6 +79,12 @@ async function start(): Promise<void> {
       },
       stop: async (runId) => store.setState(runId, 'STOPPED'),
       resume: async (runId) => store.setState(runId, 'QUEUED'),
+      stageReward: async (runId, text, author) => {
+        const reward = readReward(text, store.getRun(runId).recipe);
+        return store.advanceReward(runId, { kind: 'staged', reward, author, earliestIteration: 1 });
+      },
+      rollBackReward: async (runId, author) =>
+        store.advanceReward(runId, { kind: 'rolledBack', author, earliestIteration: 1 }),
     },
     status: () => ({
       version: '0',
@@ -140,6 +147,27 @@ describe('runs over HTTP', () => {
     expect(image.headers.get('content-type')).toBe('image/png');
     expect(new Uint8Array(await image.arrayBuffer())).toEqual(PNG);
     expect((await get('/v1/runs/run-1/rollouts/0-0-0/maps')).status).toBe(404);
+  });
+
+  it('stages a reward, shows what is in effect and what waits, and undoes it', async () => {
+    await post('/v1/runs', RECIPE);
+    const put = (body: string): Promise<Response> =>
+      fetch(`${server.url}/v1/runs/run-1/reward?author=ann`, {
+        method: 'PUT',
+        body,
+        headers: { 'content-type': 'application/yaml' },
+      });
+    const staged = await put('components: [{name: geneval, scorer: geneval, weight: 2}]');
+    expect(staged.status).toBe(202);
+    expect(await json(staged)).toMatchObject({ inEffect: { version: 1 }, pending: { version: 2, author: 'ann' } });
+    const wrong = await put('components: [{name: geneval, scorer: geneval, wieght: 2}]');
+    expect([wrong.status, (await json(wrong)).detail]).toEqual([400, expect.stringContaining('did you mean weight?')]);
+    expect((await put(' ')).status).toBe(400);
+    expect(await json(await get('/v1/runs/run-1/reward'))).toMatchObject({ pending: { version: 2 } });
+    const undone = await json(await post('/v1/runs/run-1/reward/rollback'));
+    expect(undone).toMatchObject({ pending: null, versions: [{ state: 'ACTIVE' }, { state: 'WITHDRAWN' }] });
+    expect((await post('/v1/runs/run-1/reward/rollback')).status).toBe(409);
+    expect((await get('/v1/runs/none/reward')).status).toBe(404);
   });
 
   it('streams events with ids and goes on after the last one seen', async () => {

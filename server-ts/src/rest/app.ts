@@ -3,6 +3,7 @@ import { StarError } from '../core/errors.js';
 import { artifactRoutes } from './artifact-routes.js';
 import type { RestServices } from './ports.js';
 import { noRoute, problemHandler } from './problem.js';
+import { rewardRoutes } from './reward-routes.js';
 import { runRoutes } from './run-routes.js';
 
 /** Headers that keep browsers from doing more than showing an answer. */
@@ -48,7 +49,7 @@ export function createRestApp(services: RestServices): Express {
   app.get('/v1/status', (_request, response) => {
     response.json(services.status());
   });
-  app.use('/v1', runRoutes(services), artifactRoutes(services));
+  app.use('/v1', runRoutes(services), rewardRoutes(services), artifactRoutes(services));
   app.use(noRoute, problemHandler(services.logError));
   return app;
 }

@@ -21,6 +21,8 @@ export const evaluationImageParams = z.object({ runId: id, policyVersion: wholeN
 export const listQuery = z.object({ limit: wholeNumber.pipe(z.int().min(1).max(1_000)).default(100) });
 /** `?since=` first iteration of a series. */
 export const sinceQuery = z.object({ since: wholeNumber.default(0) });
+/** `?author=` who changes something; shown to people. */
+export const authorQuery = z.object({ author: z.string().min(1).max(100).default('api') });
 /** `?after=` id of the last event that the client has. */
 export const afterQuery = z.object({ after: wholeNumber.default(0) });
 

@@ -1,4 +1,4 @@
-import type { ArtifactStore, RunStore, StoredRun } from '../pipeline/ports.js';
+import type { ArtifactStore, RunStore, StoredRewardVersion, StoredRun } from '../pipeline/ports.js';
 
 /** What HTTP clients may do with runs. Implemented in `main.ts` over the run controller. */
 export interface RunService {
@@ -13,6 +13,20 @@ export interface RunService {
   stop(runId: string): Promise<StoredRun>;
   /** Queues a stopped or failed run from its last checkpoint. @throws StarError NOT_FOUND, STATE_CONFLICT */
   resume(runId: string): Promise<StoredRun>;
+  /**
+   * Stages another reward; it is loaded and shadow-scored while the run goes on, and takes effect at an iteration boundary.
+   *
+   * @param rewardText content of a recipe's `reward`, YAML or JSON
+   * @returns all versions of the run's reward, the staged one last
+   * @throws StarError NOT_FOUND, RECIPE_INVALID; STATE_CONFLICT for a run that has succeeded
+   */
+  stageReward(runId: string, rewardText: string, author: string): Promise<StoredRewardVersion[]>;
+  /**
+   * Undoes the last change: withdraws a staged reward, else stages the one before.
+   *
+   * @throws StarError NOT_FOUND, STATE_CONFLICT
+   */
+  rollBackReward(runId: string, author: string): Promise<StoredRewardVersion[]>;
 }
 
 /** Live events; `telemetry/event-feed.ts` fits. */

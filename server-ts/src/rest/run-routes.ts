@@ -1,21 +1,9 @@
-import { Router, text } from 'express';
-import { StarError } from '../core/errors.js';
+import { Router } from 'express';
 import { lastEventId, streamEvents } from './event-stream.js';
 import { afterQuery, iterationParams, listQuery, parse, runParams, sinceQuery } from './params.js';
 import type { RestServices } from './ports.js';
 import { evaluationView, rolloutView, runView } from './views.js';
-
-/** Largest recipe, bytes. */
-const MAX_RECIPE_BYTES = 262_144;
-
-const RECIPE_TYPES = [
-  'application/yaml',
-  'application/x-yaml',
-  'text/yaml',
-  'text/plain',
-  'application/json',
-  'text/x-yaml',
-];
+import { yamlBody, yamlText } from './yaml-body.js';
 
 /** Routes of runs: life cycle, series, evaluations, live events. */
 export function runRoutes(services: RestServices): Router {
@@ -26,14 +14,8 @@ export function runRoutes(services: RestServices): Router {
 }
 
 function lifeCycleRoutes(router: Router, { runs, store }: RestServices): void {
-  router.post('/runs', text({ type: RECIPE_TYPES, limit: MAX_RECIPE_BYTES }), async (request, response) => {
-    if (typeof request.body !== 'string' || request.body.trim() === '') {
-      throw new StarError(
-        'RECIPE_INVALID',
-        'send a recipe as body with content-type application/yaml or application/json',
-      );
-    }
-    const run = await runs.create(request.body);
+  router.post('/runs', yamlText, async (request, response) => {
+    const run = await runs.create(yamlBody(request, 'a recipe'));
     response.status(201).location(`/v1/runs/${run.runId}`).json(runView(run));
   });
   router.get('/runs', (request, response) => {

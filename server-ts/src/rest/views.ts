@@ -1,4 +1,5 @@
-import type { EvaluationRecord, StoredRollout, StoredRun } from '../pipeline/ports.js';
+import { latestVersion, pendingVersion } from '../core/reward-version.js';
+import type { EvaluationRecord, StoredRewardVersion, StoredRollout, StoredRun } from '../pipeline/ports.js';
 
 /** JSON of a run. */
 export function runView(run: StoredRun): Record<string, unknown> {
@@ -14,6 +15,11 @@ export function runView(run: StoredRun): Record<string, unknown> {
     failure: run.failure,
     recipe: run.recipe,
   };
+}
+
+/** JSON of a run's reward: what is in effect, what waits, and all versions. */
+export function rewardView(runId: string, versions: readonly StoredRewardVersion[]): Record<string, unknown> {
+  return { runId, inEffect: latestVersion(versions), pending: pendingVersion(versions), versions };
 }
 
 /** JSON of a rollout: seeds as text (63 bits), links instead of paths. */
