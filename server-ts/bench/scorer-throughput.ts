@@ -48,9 +48,10 @@ const bundleFolder = resolve(String(settings.bundle));
 const side = Number(settings.side);
 const bundle = await loadScorerBundle(bundleFolder);
 const { kind } = bundle.manifest;
-if (kind === 'image_text') throw new Error(`${bundleFolder} is of kind ${kind}; image-text.ts measures those`);
+if (kind !== 'detector' && kind !== 'ocr')
+  throw new Error(`${bundleFolder} is of kind ${kind}; image-text.ts measures those of kind image_text`);
 const { batchSize, imageCount } = SIZES[kind];
-const files = await readImages(imageCount);
+const files = await readImages(Math.max(batchSize * 4, Math.round(imageCount * (64 / side) ** 2)));
 const requests = files.map((image, index): ScoreRequest => ({ rolloutId: String(index), prompt: PROMPT, image }));
 const { signal } = new AbortController();
 const bare = await openBare(bundle, await Promise.all(files.map(decodePng)), batchSize);

@@ -94,13 +94,22 @@ const rewardComponent = z.strictObject({
     .string()
     .regex(/^[a-z][a-z0-9_]*$/)
     .describe('name of the component in metrics'),
-  scorer: z.enum(['geneval', 'ocr', 'image_text']).describe('kind of scorer'),
+  scorer: z
+    .enum(['geneval', 'ocr', 'image_text', 'http'])
+    .describe('kind of scorer; http: a reward server of your own'),
   bundle: z
     .string()
     .nullable()
     .default(null)
     .describe('folder of the scorer bundle; null: the one shipped for this scorer'),
   value: z.string().default('score').describe('which reported value is the reward, for example score or strict'),
+  processCount: z
+    .int()
+    .min(1)
+    .max(64)
+    .nullable()
+    .default(null)
+    .describe('processes of its scorer; null: as the reward says; components that share a scorer get the largest'),
   weight: z.number().default(1).describe('weight in the sum; 0: monitor only, scored and logged'),
   transform: transform.nullable().default(null).describe('applied to the reported value; null: as reported'),
   gate: gate.nullable().default(null).describe('counts only where another component passes; null: always'),
@@ -125,7 +134,7 @@ const reward = z.strictObject({
     .string()
     .default('strict')
     .describe('reported value of the first component that evaluation calls accuracy'),
-  processCount: z.int().min(1).max(64).default(1).describe('scorer processes'),
+  processCount: z.int().min(1).max(64).default(1).describe('processes of every scorer that says nothing else'),
   timeoutMs: z.int().min(100).default(60_000).describe('limit for one batch'),
   maxAttempts: z.int().min(1).default(3).describe('tries of a batch before its scores are missing'),
 });

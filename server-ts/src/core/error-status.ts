@@ -50,6 +50,7 @@ const TABLE: Readonly<Record<ErrorReason, ErrorStatus>> = {
   ARGUMENT_INVALID: status(GRPC_CODE.INVALID_ARGUMENT, 400, false),
   SCORER_UNAVAILABLE: status(GRPC_CODE.UNAVAILABLE, 503, true),
   REWARD_NOT_TRUSTED: status(GRPC_CODE.FAILED_PRECONDITION, 422, false),
+  SCORER_ANSWER_INVALID: status(GRPC_CODE.FAILED_PRECONDITION, 502, false),
 };
 
 /** The one table from a reason to gRPC code, HTTP status and retry-or-not. */

@@ -26,6 +26,7 @@ export const ERROR_REASONS = [
   'ARGUMENT_INVALID',
   'SCORER_UNAVAILABLE',
   'REWARD_NOT_TRUSTED',
+  'SCORER_ANSWER_INVALID',
 ] as const;
 
 export type ErrorReason = (typeof ERROR_REASONS)[number];

@@ -4,6 +4,8 @@ import type { DetectorManifest } from './detection/detector-manifest.js';
 import { createGenevalScorer } from './detection/geneval-scorer.js';
 import { labColorClassifier } from './detection/lab-color-classifier.js';
 import { openOnnxDetector } from './detection/onnx-detector.js';
+import type { HttpManifest } from './http/http-manifest.js';
+import { openHttpScorer } from './http/http-scorer.js';
 import type { ImageTextManifest } from './image-text/image-text-manifest.js';
 import { openImageTextScorer } from './image-text/image-text-scorer.js';
 import type { OcrManifest } from './ocr/ocr-manifest.js';
@@ -13,11 +15,12 @@ import type { Scorer } from './scorer.js';
 /**
  * Builds the scorer of a bundle.
  *
- * @throws StarError SCORER_NOT_LOADABLE when a graph cannot be loaded
+ * @throws StarError SCORER_NOT_LOADABLE when a graph cannot be loaded or a server cannot be reached
  */
 export async function loadScorer(bundle: ScorerBundle): Promise<Scorer> {
   if (isOcr(bundle)) return openOcrScorer(bundle);
   if (isImageText(bundle)) return openImageTextScorer(bundle);
+  if (isHttp(bundle)) return openHttpScorer(bundle, process.env);
   if (isDetector(bundle)) {
     const detector = await openOnnxDetector(bundle);
     return createGenevalScorer(
@@ -31,6 +34,10 @@ export async function loadScorer(bundle: ScorerBundle): Promise<Scorer> {
 
 function isOcr(bundle: ScorerBundle): bundle is ScorerBundle<OcrManifest> {
   return bundle.manifest.kind === 'ocr';
+}
+
+function isHttp(bundle: ScorerBundle): bundle is ScorerBundle<HttpManifest> {
+  return bundle.manifest.kind === 'http';
 }
 
 function isImageText(bundle: ScorerBundle): bundle is ScorerBundle<ImageTextManifest> {

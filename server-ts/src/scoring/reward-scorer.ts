@@ -4,10 +4,11 @@ import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import type { PromptRecord, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from '../pipeline/ports.js';
-import { loadScorerBundle } from './bundle/scorer-bundle.js';
+import type { ScorerManifest } from './bundle/manifest.js';
+import { loadScorerBundle, type ScorerBundle } from './bundle/scorer-bundle.js';
 import { ScorerPool } from './pool/scorer-pool.js';
 import type { ScorerEventSink, ScorerPoolOptions } from './pool/scorer-pool-options.js';
-import { SCORER_KINDS, type ScorerKind } from './scorer-kinds.js';
+import { abilityOf, SCORER_KINDS } from './scorer-kinds.js';
 
 /** What the recipe does not say. */
 export interface RewardScorerOptions {
@@ -82,50 +83,68 @@ async function readRequest(prompt: PromptRecord, file: string): Promise<ScoreReq
 }
 
 async function planPools(recipe: Recipe, options: RewardScorerOptions): Promise<PlannedPool[]> {
-  const planned = new Map<string, PlannedPool>();
+  const planned = new Map<
+    string,
+    { bundle: ScorerBundle; folder: string; users: [RewardComponent, ...RewardComponent[]] }
+  >();
   for (const component of recipe.reward.components) {
-    const kind = kindOf(component);
-    const folder = resolve(options.repoRoot, component.bundle ?? kind.shippedBundle);
+    const folder = bundleFolder(component, options.repoRoot);
     const key = `${component.scorer} ${folder}`;
-    const pool = planned.get(key) ?? { options: await planPool(recipe, kind, folder, options), components: [] };
-    pool.components.push(component.name);
-    planned.set(key, pool);
+    const known = planned.get(key);
+    const bundle = known?.bundle ?? (await loadBundleFor(component, folder));
+    requireValue(component, bundle.manifest);
+    if (known === undefined) planned.set(key, { bundle, folder, users: [component] });
+    else known.users.push(component);
   }
-  return [...planned.values()];
+  return [...planned.values()].map(({ bundle, folder, users }) => ({
+    options: poolOptions(recipe, bundle, folder, users, options.onEvent),
+    components: users.map(({ name }) => name),
+  }));
 }
 
-function kindOf(component: RewardComponent): ScorerKind {
-  const kind = SCORER_KINDS[component.scorer];
-  if (kind.values.includes(component.value)) return kind;
+function bundleFolder({ name, scorer, bundle }: RewardComponent, repoRoot: string): string {
+  const path = bundle ?? SCORER_KINDS[scorer].shippedBundle;
+  if (path !== null) return resolve(repoRoot, path);
   throw new StarError(
     'RECIPE_INVALID',
-    `reward.components: ${component.name} asks for value "${component.value}"; scorer ${component.scorer} reports ` +
-      kind.values.join(', '),
+    `reward.components: ${name} has no bundle; scorer ${scorer} comes without one, set bundle to a folder with manifest.yaml`,
   );
 }
 
-async function planPool(
-  recipe: Recipe,
-  kind: ScorerKind,
-  folder: string,
-  { onEvent }: RewardScorerOptions,
-): Promise<ScorerPoolOptions> {
-  const { manifest, bundleHash } = await loadScorerBundle(folder);
-  if (manifest.kind !== kind.bundleKind) {
-    throw new StarError(
-      'SCORER_NOT_LOADABLE',
-      `bundle ${folder} is of kind ${manifest.kind}; this scorer runs bundles of kind ${kind.bundleKind}`,
-    );
-  }
-  const { processCount, timeoutMs, maxAttempts } = recipe.reward;
+async function loadBundleFor({ scorer }: RewardComponent, folder: string): Promise<ScorerBundle> {
+  const { bundleKind } = SCORER_KINDS[scorer];
+  const bundle = await loadScorerBundle(folder);
+  if (bundle.manifest.kind === bundleKind) return bundle;
+  throw new StarError(
+    'SCORER_NOT_LOADABLE',
+    `bundle ${folder} is of kind ${bundle.manifest.kind}; this scorer runs bundles of kind ${bundleKind}`,
+  );
+}
+
+function requireValue({ name, scorer, value }: RewardComponent, manifest: ScorerManifest): void {
+  const { values } = abilityOf(scorer, manifest);
+  if (values.includes(value)) return;
+  throw new StarError(
+    'RECIPE_INVALID',
+    `reward.components: ${name} asks for value "${value}"; scorer ${scorer} reports ${values.join(', ')}`,
+  );
+}
+
+function poolOptions(
+  { reward }: Recipe,
+  { manifest, bundleHash }: ScorerBundle,
+  bundleFolder: string,
+  users: readonly [RewardComponent, ...RewardComponent[]],
+  onEvent: ScorerEventSink,
+): ScorerPoolOptions {
   return {
     scorer: `${manifest.name} ${manifest.version}`,
-    bundleFolder: folder,
+    bundleFolder,
     bundleHash,
-    processCount,
-    batchSize: kind.batchSize,
-    timeoutMs,
-    maxAttempts,
+    processCount: Math.max(...users.map(({ processCount }) => processCount ?? reward.processCount)),
+    batchSize: abilityOf(users[0].scorer, manifest).batchSize,
+    timeoutMs: reward.timeoutMs,
+    maxAttempts: reward.maxAttempts,
     onEvent,
   };
 }

@@ -5,6 +5,8 @@ import type { RgbImage } from './image/rgb-image.js';
 export interface ScorerInput {
   readonly prompt: PromptRecord;
   readonly image: RgbImage;
+  /** The file that it was decoded from. */
+  readonly png: Uint8Array;
 }
 
 /** What a scorer process says of one picture; the pool adds the lineage. */
@@ -15,6 +17,8 @@ export type ScorerOutcome =
 
 /** A loaded scorer. Lives in one scorer process and is called with one batch at a time. */
 export interface Scorer {
+  /** What it runs on, for the lineage of scores, where that is not ONNX Runtime in this process. */
+  readonly runtime?: string;
   /**
    * @returns one outcome per input, in order; a picture that cannot be scored is `failed`, never a number
    */

@@ -1,11 +1,17 @@
 import { z } from 'zod';
 import { detectorFiles, detectorManifest } from '../detection/detector-manifest.js';
+import { httpManifest } from '../http/http-manifest.js';
 import { imageTextFiles, imageTextManifest } from '../image-text/image-text-manifest.js';
 import { ocrFiles, ocrManifest } from '../ocr/ocr-manifest.js';
 import type { BundleFile } from './manifest-fields.js';
 
 /** `manifest.yaml` of a scorer bundle; every kind declares its own fields beside the code that runs it. */
-export const manifestSchema = z.discriminatedUnion('kind', [detectorManifest, imageTextManifest, ocrManifest]);
+export const manifestSchema = z.discriminatedUnion('kind', [
+  detectorManifest,
+  httpManifest,
+  imageTextManifest,
+  ocrManifest,
+]);
 
 export type ScorerManifest = z.infer<typeof manifestSchema>;
 
@@ -17,6 +23,8 @@ export function filesOf(manifest: ScorerManifest): BundleFile[] {
   switch (manifest.kind) {
     case 'detector':
       return detectorFiles(manifest);
+    case 'http':
+      return [];
     case 'image_text':
       return imageTextFiles(manifest);
     case 'ocr':

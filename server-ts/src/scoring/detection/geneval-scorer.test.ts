@@ -32,9 +32,10 @@ test('names the colours of the classes whose colour is asked for, and of no othe
     close: async () => undefined,
   };
   const scorer = createGenevalScorer(detector, red, THRESHOLDS);
+  const png = new Uint8Array();
   const [colored, plain] = await Promise.all([
-    scorer.score([{ prompt: prompt('red'), image }]),
-    scorer.score([{ prompt: prompt(), image }]),
+    scorer.score([{ prompt: prompt('red'), image, png }]),
+    scorer.score([{ prompt: prompt(), image, png }]),
   ]);
   expect(asked).toBe(1);
   expect(colored[0]).toMatchObject({

@@ -101,7 +101,7 @@ async function score(fixture: ImageTextFixture = {}, given = inputs()): Promise<
 }
 
 function inputs(): ScorerInput[] {
-  return PROMPTS.map((text, index) => ({ prompt: promptOf(text), image: imageOf(index) }));
+  return PROMPTS.map((text, index) => ({ prompt: promptOf(text), image: imageOf(index), png: new Uint8Array() }));
 }
 
 function promptOf(prompt: string): PromptRecord {

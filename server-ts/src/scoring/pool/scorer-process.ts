@@ -62,7 +62,7 @@ class ScorerProcess {
       const bundle = await loadScorerBundle(this.#arguments.bundle);
       const scorer = await loadScorer(bundle);
       this.#loading = false;
-      this.#send({ kind: 'ready', bundleHash: bundle.bundleHash, runtime: ONNX_RUNTIME });
+      this.#send({ kind: 'ready', bundleHash: bundle.bundleHash, runtime: scorer.runtime ?? ONNX_RUNTIME });
       return scorer;
     } catch (error) {
       const { reason, message } = StarError.from(error);
@@ -127,7 +127,7 @@ async function scoreItems(scorer: Scorer, decoded: readonly DecodedItem[]): Prom
 
 async function decodeItem(item: ScoreRequest): Promise<DecodedItem> {
   try {
-    return { prompt: item.prompt, image: await decodePng(item.image) };
+    return { prompt: item.prompt, image: await decodePng(item.image), png: item.image };
   } catch (error) {
     return failureOf(error);
   }

@@ -65,6 +65,8 @@ export enum ErrorReason {
   ERROR_REASON_SCORER_UNAVAILABLE = 23,
   /** ERROR_REASON_REWARD_NOT_TRUSTED - A monitor of the recipe found a reward that is not to be trusted any more. */
   ERROR_REASON_REWARD_NOT_TRUSTED = 24,
+  /** ERROR_REASON_SCORER_ANSWER_INVALID - A scorer answered something that is not as agreed. */
+  ERROR_REASON_SCORER_ANSWER_INVALID = 25,
   UNRECOGNIZED = -1,
 }
 
@@ -145,6 +147,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 24:
     case "ERROR_REASON_REWARD_NOT_TRUSTED":
       return ErrorReason.ERROR_REASON_REWARD_NOT_TRUSTED;
+    case 25:
+    case "ERROR_REASON_SCORER_ANSWER_INVALID":
+      return ErrorReason.ERROR_REASON_SCORER_ANSWER_INVALID;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -204,6 +209,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_SCORER_UNAVAILABLE";
     case ErrorReason.ERROR_REASON_REWARD_NOT_TRUSTED:
       return "ERROR_REASON_REWARD_NOT_TRUSTED";
+    case ErrorReason.ERROR_REASON_SCORER_ANSWER_INVALID:
+      return "ERROR_REASON_SCORER_ANSWER_INVALID";
     case ErrorReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
