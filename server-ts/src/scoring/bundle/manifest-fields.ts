@@ -16,6 +16,12 @@ export const commonFields = {
   version: z.string().min(1),
   licence: z.string().min(1),
   source: z.string().min(1).describe('where the weights come from'),
+  valueRange: z
+    .tuple([z.number(), z.number()])
+    .nullable()
+    .default(null)
+    .describe('expected smallest and largest score; outside is worth a look, not an error'),
+  golden: bundleFile.optional().describe('cases that `star scorers check` runs; bundle/golden-cases.ts has the format'),
 };
 
 /** A share or probability, 0..1. */

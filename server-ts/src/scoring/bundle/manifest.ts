@@ -20,6 +20,12 @@ export type BundleKind = ScorerManifest['kind'];
 
 /** Files that a manifest names. */
 export function filesOf(manifest: ScorerManifest): BundleFile[] {
+  const files = scoringFilesOf(manifest);
+  return manifest.golden === undefined ? files : [...files, manifest.golden];
+}
+
+/** Files that scores depend on: graphs, weights beside them, dictionaries, tokenizers. */
+export function scoringFilesOf(manifest: ScorerManifest): BundleFile[] {
   switch (manifest.kind) {
     case 'detector':
       return detectorFiles(manifest);

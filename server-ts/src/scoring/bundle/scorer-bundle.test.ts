@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -69,5 +69,30 @@ test('names the folder when there is no bundle', async () => {
   await expect(loadScorerBundle(join(folder, 'none'))).rejects.toMatchObject({
     reason: 'SCORER_NOT_LOADABLE',
     message: expect.stringContaining(join(folder, 'none')),
+  });
+});
+
+test('refuses a file that is a link out of the bundle', async () => {
+  const bundle = join(folder, 'bundle');
+  await writeDetectorBundle(bundle);
+  await rename(join(bundle, 'model.onnx'), join(folder, 'elsewhere.onnx'));
+  await symlink('../elsewhere.onnx', join(bundle, 'model.onnx'));
+  await expect(loadScorerBundle(bundle)).rejects.toMatchObject({
+    reason: 'SCORER_NOT_LOADABLE',
+    message: expect.stringMatching(/link to .*elsewhere\.onnx, outside the bundle/),
+  });
+});
+
+test('a bundle may itself be reached through a link', async () => {
+  await writeDetectorBundle(join(folder, 'bundle'));
+  await symlink('bundle', join(folder, 'link'));
+  await expect(loadScorerBundle(join(folder, 'link'))).resolves.toMatchObject({ manifest: { kind: 'detector' } });
+});
+
+test('refuses more bytes than the limit before it reads them', async () => {
+  await writeDetectorBundle(folder, { sha256: 'a'.repeat(64) });
+  await expect(loadScorerBundle(folder, 100)).rejects.toMatchObject({
+    reason: 'SCORER_NOT_LOADABLE',
+    message: expect.stringMatching(/have \d+ bytes; at most 100 are allowed/),
   });
 });

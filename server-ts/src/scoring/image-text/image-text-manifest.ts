@@ -22,12 +22,6 @@ export const imageTextManifest = z
     ...clipTowers.shape,
     kind: z.literal('image_text'),
     head: z.discriminatedUnion('kind', [similarityHead, aestheticHead]),
-    valueRange: z
-      .tuple([z.number(), z.number()])
-      .nullable()
-      .default(null)
-      .describe('expected range of score; outside is worth a look, not an error'),
-    golden: bundleFile.optional().describe('cases that a check of the bundle runs'),
   })
   .refine(({ head, text }) => head.kind !== 'similarity' || text !== null, {
     path: ['text'],
@@ -37,8 +31,8 @@ export const imageTextManifest = z
 export type ImageTextManifest = z.infer<typeof imageTextManifest>;
 
 /** Files that the manifest names. */
-export function imageTextFiles({ image, text, head, golden }: ImageTextManifest): BundleFile[] {
+export function imageTextFiles({ image, text, head }: ImageTextManifest): BundleFile[] {
   const files = towerFiles({ image, text });
   if (head.kind === 'aesthetic') files.push(head.graph);
-  return golden === undefined ? files : [...files, golden];
+  return files;
 }
