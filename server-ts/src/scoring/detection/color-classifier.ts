@@ -1,3 +1,4 @@
+import type { ScoreFailure } from '../../core/types.js';
 import type { RgbImage } from '../image/rgb-image.js';
 import type { ObjectMask, PixelBox } from './object-detector.js';
 
@@ -10,12 +11,15 @@ export interface ObjectView {
   readonly mask: ObjectMask | null;
 }
 
+/** Name of a colour, null when no pixel belongs to the object, or why it cannot be told. */
+export type ObjectColor = string | null | ScoreFailure;
+
 /** Tells the colours of objects. */
 export interface ColorClassifier {
   /** Stated in evidence: `clip` as GenEval does, or `lab`. */
   readonly backend: string;
-  /** @returns per object, in order, the name of its colour, or null when no pixel belongs to it */
-  classify(objects: readonly ObjectView[]): Promise<(string | null)[]>;
+  /** @returns per object, in order, its colour */
+  classify(objects: readonly ObjectView[]): Promise<ObjectColor[]>;
   close(): Promise<void>;
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { GENEVAL_OBJECTS } from '../../core/geneval-objects.js';
 import { type BundleFile, bundleFile, commonFields, fraction } from '../bundle/manifest-fields.js';
+import { imageTower, textTower, towerFiles } from '../image-text/clip-towers.js';
 
 const byte = z.int().min(0).max(255);
 const outputName = z.string().min(1);
@@ -48,7 +49,10 @@ const prototypes = z
   .describe('the nearest one names the colour');
 
 /** How colours are told. */
-const colors = z.discriminatedUnion('backend', [z.strictObject({ backend: z.literal('lab'), prototypes })]);
+const colors = z.discriminatedUnion('backend', [
+  z.strictObject({ backend: z.literal('lab'), prototypes }),
+  z.strictObject({ backend: z.literal('clip'), image: imageTower, text: textTower }),
+]);
 
 const classes = z.union([
   z.literal('coco-80').transform(() => [...GENEVAL_OBJECTS]),
@@ -78,6 +82,6 @@ export type DetectorManifest = z.infer<typeof detectorManifest>;
 export type OutputOf<K extends DetectorManifest['output']['kind']> = Extract<DetectorManifest['output'], { kind: K }>;
 
 /** Files that the manifest names. */
-export function detectorFiles(manifest: DetectorManifest): BundleFile[] {
-  return [manifest.graph];
+export function detectorFiles({ graph, colors: classifier }: DetectorManifest): BundleFile[] {
+  return classifier.backend === 'clip' ? [graph, ...towerFiles(classifier)] : [graph];
 }

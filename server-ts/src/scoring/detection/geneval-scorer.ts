@@ -2,7 +2,7 @@ import { type GenevalThresholds, judgeGeneval, selectObjects } from '../../core/
 import { encodeMask } from '../../core/run-length-mask.js';
 import type { DetectionEvidence, SeenObject } from '../../core/types.js';
 import { failedOutcome, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
-import type { ColorClassifier, ObjectView } from './color-classifier.js';
+import type { ColorClassifier, ObjectColor, ObjectView } from './color-classifier.js';
 import type { ObjectDetector, RawDetection } from './object-detector.js';
 
 /** A picture with the objects that count, in the detector's order, on which ties depend. */
@@ -65,7 +65,7 @@ function read(
 async function nameColors(
   readings: readonly Reading[],
   colors: ColorClassifier,
-): Promise<ReadonlyMap<RawDetection, string | null>> {
+): Promise<ReadonlyMap<RawDetection, ObjectColor>> {
   const asked = readings.flatMap(({ input: { prompt, image }, objects }) => {
     const classes = new Set(prompt.include.flatMap((clause) => (clause.color === undefined ? [] : [clause.class])));
     return objects.filter(({ className }) => classes.has(className)).map((object) => ({ object, image }));
@@ -76,19 +76,17 @@ async function nameColors(
 
 function judge(
   { input: { prompt }, objects }: Reading,
-  colors: ReadonlyMap<RawDetection, string | null>,
+  colors: ReadonlyMap<RawDetection, ObjectColor>,
   thresholds: GenevalThresholds,
   colorBackend: string,
 ): ScorerOutcome {
-  const seen = objects.map(
-    (object): SeenObject => ({
-      className: object.className,
-      score: object.score,
-      box: object.box,
-      color: colors.get(object) ?? null,
-      mask: object.mask && encodeMask(object.mask),
-    }),
-  );
+  const seen: SeenObject[] = [];
+  for (const object of objects) {
+    const color = colors.get(object) ?? null;
+    if (typeof color === 'object' && color !== null) return { kind: 'failed', failure: color };
+    const { className, score, box, mask } = object;
+    seen.push({ className, score, box, color, mask: mask && encodeMask(mask) });
+  }
   const { correct, strict, score, clampedScore, clauseVector } = judgeGeneval(seen, prompt, thresholds);
   const evidence: DetectionEvidence = {
     kind: 'detections',

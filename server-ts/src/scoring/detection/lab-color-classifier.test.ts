@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { ObjectColor } from './color-classifier.js';
 import { labColorClassifier, rgbToLab } from './lab-color-classifier.js';
 import type { ObjectMask, PixelBox } from './object-detector.js';
 
@@ -41,7 +42,7 @@ test('converts reference colours to CIE L*a*b*', () => {
   }
 });
 
-const colorOf = async (box: PixelBox, mask: ObjectMask | null = null): Promise<string | null | undefined> =>
+const colorOf = async (box: PixelBox, mask: ObjectMask | null = null): Promise<ObjectColor | undefined> =>
   (await classifier.classify([{ image, className: 'any', box, mask }]))[0];
 
 test('looks at the box only', async () => {
