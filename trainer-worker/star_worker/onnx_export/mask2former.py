@@ -11,8 +11,8 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from star_worker.errors import StarError
 from star_worker.onnx_export.bundle_folder import Manifest, Origin, new_bundle, write_manifest
+from star_worker.onnx_export.color_towers import color_classifier
 from star_worker.onnx_export.graph_file import Array, write_graph
-from star_worker.onnx_export.lab_colors import LAB_COLORS
 from star_worker.onnx_export.model_folder import load_model
 from star_worker.onnx_export.parity import BATCH, SEED, Check, max_error, require, write_report
 from star_worker.onnx_export.preprocessing import channel_numbers, read_preprocessing
@@ -96,7 +96,9 @@ def _checks(received: list[Array], expected: list[Array]) -> list[Check]:
     ]
 
 
-def _manifest(source: DetectorSource, origin: Origin, graph: dict[str, str], sides: dict[str, int]) -> Manifest:
+def _manifest(
+    source: DetectorSource, origin: Origin, graph: dict[str, str], sides: dict[str, int], colors: Manifest
+) -> Manifest:
     frame: dict[str, Any] = {"name": "pixel_values", "layout": "NCHW", "dtype": "float32", **sides, "channels": "rgb"}
     return {
         **origin.fields("detector"),
@@ -110,12 +112,14 @@ def _manifest(source: DetectorSource, origin: Origin, graph: dict[str, str], sid
         },
         "classes": source.classes,
         "thresholds": THRESHOLDS,
-        "colors": LAB_COLORS,
+        "colors": colors,
     }
 
 
-def export_mask2former(source: DetectorSource, out: Path, origin: Origin, *, height: int, width: int) -> list[Check]:
-    """Write a detector bundle for pictures of one size.
+def export_mask2former(
+    source: DetectorSource, out: Path, origin: Origin, *, height: int, width: int, colors: Path | None = None
+) -> list[Check]:
+    """Write a detector bundle for pictures of one size; `colors` is the bundle of the CLIP that tells colours.
 
     Raises:
         StarError: ARGUMENT_INVALID for a size that the backbone cannot halve; SCORER_NOT_LOADABLE when the graph
@@ -139,5 +143,7 @@ def export_mask2former(source: DetectorSource, out: Path, origin: Origin, *, hei
         require(checks)
         write_report(folder, checks, inputs=f"normal noise as pixels, {height} x {width}", precision="float32")
         sides = {"width": width, "height": height}
-        write_manifest(folder, _manifest(source, origin, graph.fields()["graph"], sides))
+        write_manifest(
+            folder, _manifest(source, origin, graph.fields()["graph"], sides, color_classifier(colors, folder))
+        )
     return checks

@@ -161,6 +161,23 @@ def test_a_mask2former_bundle_fits_the_detector_scorer(detector_folder: Path, tm
     assert len(json.loads((bundle / "parity.json").read_text())["checks"]) == 3
 
 
+def test_a_detector_bundle_can_bring_the_clip_that_tells_colours(clip_folder: Path, tmp_path: Path) -> None:
+    package = Path(__file__).parents[3] / "node_modules/@vladmandic/human"
+    if not package.exists():
+        pytest.skip("npm packages are not installed")
+    assert export("clip", clip_folder, tmp_path / "clip") == 0
+    bundle = tmp_path / "bundle"
+    assert export("centernet", package, bundle, "--colors", tmp_path / "clip") == 0
+    colors = read_manifest(bundle)["colors"]
+    assert colors["backend"] == "clip"
+    files = named_files(colors)
+    assert {file["path"] for file in files} == {"clip/image.onnx", "clip/text.onnx", "clip/tokenizer.json"}
+    for file in files:
+        assert hashlib.sha256((bundle / file["path"]).read_bytes()).hexdigest() == file["sha256"]
+    assert export("centernet", package, tmp_path / "other", "--colors", bundle) == 1
+    assert not (tmp_path / "other").exists()
+
+
 def test_coco_classes_go_by_genevals_names() -> None:
     labels = {index: str(index) for index in range(80)}
     assert class_names(labels) == [str(index) for index in range(80)]
