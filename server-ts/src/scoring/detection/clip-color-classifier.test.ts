@@ -91,7 +91,7 @@ test('a detector bundle may bring the towers of a CLIP', async () => {
   const include = [{ class: 'circle', count: 1, color: 'red' }];
   const prompt = { prompt: 'a red circle', tag: 'colors', include, exclude: [], targetText: null };
   const picture = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3).fill(40) };
-  const [outcome] = await scorer.score([{ prompt, image: picture }]);
+  const [outcome] = await scorer.score([{ prompt, image: picture, png: new Uint8Array() }]);
   expect(outcome).toMatchObject({
     kind: 'value',
     evidence: { colorBackend: 'clip', detections: [{ className: 'circle', color: expect.stringMatching(/^[a-z]+$/) }] },
