@@ -5,6 +5,7 @@ import type * as ort from 'onnxruntime-node';
 import sharp from 'sharp';
 import type { PromptRecord } from '../src/core/types.js';
 import type { ScoreRequest } from '../src/pipeline/ports.js';
+import { lineageOf } from '../src/scoring/bundle/bundle-lineage.js';
 import { loadScorerBundle, type ScorerBundle } from '../src/scoring/bundle/scorer-bundle.js';
 import type { DetectorManifest } from '../src/scoring/detection/detector-manifest.js';
 import { inputTensor } from '../src/scoring/detection/onnx-detector.js';
@@ -79,12 +80,8 @@ async function measure(): Promise<Figures> {
 }
 
 function startPool(processCount: number): Promise<ScorerPool> {
-  const { name } = bundle.manifest;
   const limits = { batchSize, timeoutMs: 600_000, maxAttempts: 1, onEvent: () => undefined };
-  return ScorerPool.start(
-    { scorer: name, bundleFolder, bundleHash: bundle.bundleHash, processCount, ...limits },
-    signal,
-  );
+  return ScorerPool.start({ lineage: lineageOf(bundle), bundleFolder, processCount, ...limits }, signal);
 }
 
 async function scoreAll(pool: ScorerPool): Promise<void> {

@@ -186,7 +186,14 @@ export class ScriptedScorer implements RewardScorer {
       kind: 'value',
       values: { score, strict: Math.round(score) },
       evidence: { kind: 'none' },
-      lineage: { scorer: this.name, bundleHash: '00', runtime: 'test' },
+      lineage: {
+        scorer: this.name,
+        bundleHash: '00',
+        graphHashes: {},
+        thresholds: {},
+        preprocessing: 'p',
+        runtime: 'test',
+      },
     };
   }
 }

@@ -13,13 +13,13 @@ const value = (values: Record<string, number>): Score => ({
   kind: 'value',
   values,
   evidence: { kind: 'none' },
-  lineage: { scorer: 's', bundleHash: 'h', runtime: 'r' },
+  lineage: { scorer: 's', bundleHash: 'h', graphHashes: {}, thresholds: {}, preprocessing: 'p', runtime: 'r' },
 });
 const failed: Score = { kind: 'failed', failure: { reason: 'SCORER_TIMEOUT', message: 'late' } };
 const abstained: Score = {
   kind: 'abstained',
   message: 'asks for no text',
-  lineage: { scorer: 's', bundleHash: 'h', runtime: 'r' },
+  lineage: { scorer: 's', bundleHash: 'h', graphHashes: {}, thresholds: {}, preprocessing: 'p', runtime: 'r' },
 };
 const terms = [
   { name: 'a', value: 'score', weight: 1 },

@@ -112,6 +112,12 @@ export interface ScoreLineage {
   readonly scorer: string;
   /** SHA-256 over manifest and graphs. */
   readonly bundleHash: string;
+  /** SHA-256 by path of every file that the score depends on: graphs, weights beside them, dictionaries. */
+  readonly graphHashes: Readonly<Record<string, string>>;
+  /** Thresholds of the manifest by name; empty for a scorer that has none. */
+  readonly thresholds: Readonly<Record<string, number>>;
+  /** SHA-256 over the settings of the manifest that say how pictures are prepared and outputs decoded; empty: not recorded. */
+  readonly preprocessing: string;
   /** Runtime, for example `onnxruntime-node 1.30.0`. */
   readonly runtime: string;
 }

@@ -199,6 +199,8 @@ export interface RunStore {
   timings(runId: string): MetricPoint[];
   rollouts(runId: string, iteration: number): StoredRollout[];
   getRollout(runId: string, rolloutId: string): StoredRollout;
+  /** Ids of the runs that have, or had, scores of a bundle; in order. */
+  runsScoredBy(bundleHash: string): string[];
 }
 
 /** Files of runs. Paths are relative, with forward slashes, and never leave the run's folder. */

@@ -39,7 +39,14 @@ function score(strict: number | null): Score {
     kind: 'value',
     values: { strict, score: (1 + strict) / 2 },
     evidence: { kind: 'none' },
-    lineage: { scorer: 'geneval 1', bundleHash: 'ab'.repeat(32), runtime: 'onnxruntime-node 1.30.0' },
+    lineage: {
+      scorer: 'geneval 1',
+      bundleHash: 'ab'.repeat(32),
+      graphHashes: {},
+      thresholds: {},
+      preprocessing: 'p',
+      runtime: 'onnxruntime-node 1.30.0',
+    },
   };
 }
 

@@ -4,6 +4,7 @@ import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import type { PromptRecord, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from '../pipeline/ports.js';
+import { lineageOf } from './bundle/bundle-lineage.js';
 import type { ScorerManifest } from './bundle/manifest.js';
 import { loadScorerBundle, type ScorerBundle } from './bundle/scorer-bundle.js';
 import { ScorerPool } from './pool/scorer-pool.js';
@@ -132,17 +133,16 @@ function requireValue({ name, scorer, value }: RewardComponent, manifest: Scorer
 
 function poolOptions(
   { reward }: Recipe,
-  { manifest, bundleHash }: ScorerBundle,
+  bundle: ScorerBundle,
   bundleFolder: string,
   users: readonly [RewardComponent, ...RewardComponent[]],
   onEvent: ScorerEventSink,
 ): ScorerPoolOptions {
   return {
-    scorer: `${manifest.name} ${manifest.version}`,
+    lineage: lineageOf(bundle),
     bundleFolder,
-    bundleHash,
     processCount: Math.max(...users.map(({ processCount }) => processCount ?? reward.processCount)),
-    batchSize: abilityOf(users[0].scorer, manifest).batchSize,
+    batchSize: abilityOf(users[0].scorer, bundle.manifest).batchSize,
     timeoutMs: reward.timeoutMs,
     maxAttempts: reward.maxAttempts,
     onEvent,

@@ -1,5 +1,16 @@
+import { createHash } from 'node:crypto';
 import Database from 'better-sqlite3';
 import { StarError } from '../core/errors.js';
+
+/** SQL: `scores_json` with `change` applied to the lineage of every score that has one. */
+const changedLineages = (change: string): string =>
+  `(SELECT json_group_object(key, CASE WHEN json_type(value, '$.lineage') = 'object' THEN ${change} ELSE json(value) END)
+    FROM json_each(scores_json))`;
+
+const withCompleteLineages = changedLineages(
+  `json_set(value, '$.lineage.graphHashes', json('{}'), '$.lineage.thresholds', json('{}'), '$.lineage.preprocessing', '')`,
+);
+const withLineageHashes = changedLineages(`json_set(value, '$.lineage', sha256(json_extract(value, '$.lineage')))`);
 
 /** Numbered migrations: entry i takes a database from `user_version` i to i + 1. Never edit one that was released. */
 export const MIGRATIONS: readonly string[] = [
@@ -88,6 +99,25 @@ export const MIGRATIONS: readonly string[] = [
     FROM runs;
   ALTER TABLE rollouts ADD COLUMN reward_version INTEGER NOT NULL DEFAULT 1;
   `,
+  `
+  -- Where the scores of a run came from, once for all scores that name it by its hash.
+  CREATE TABLE score_lineages (
+    run_id TEXT NOT NULL REFERENCES runs (run_id),
+    lineage_hash TEXT NOT NULL,
+    lineage_json TEXT NOT NULL,
+    PRIMARY KEY (run_id, lineage_hash)
+  ) STRICT, WITHOUT ROWID;
+  -- Earlier scores hold theirs, without what was not recorded then.
+  UPDATE rollouts SET scores_json = ${withCompleteLineages};
+  UPDATE evaluation_items SET scores_json = ${withCompleteLineages};
+  INSERT OR IGNORE INTO score_lineages
+    SELECT run_id, sha256(json_extract(value, '$.lineage')), json_extract(value, '$.lineage')
+    FROM (SELECT run_id, scores_json FROM rollouts UNION ALL SELECT run_id, scores_json FROM evaluation_items),
+      json_each(scores_json)
+    WHERE json_type(value, '$.lineage') = 'object';
+  UPDATE rollouts SET scores_json = ${withLineageHashes};
+  UPDATE evaluation_items SET scores_json = ${withLineageHashes};
+  `,
 ];
 
 /**
@@ -103,6 +133,7 @@ export function openDatabase(path: string): Database.Database {
     database.pragma('synchronous = FULL');
     database.pragma('busy_timeout = 5000');
     database.pragma('foreign_keys = ON');
+    database.function('sha256', { deterministic: true }, (text) => sha256(String(text)));
     migrate(database, path);
     return database;
   } catch (error) {
@@ -114,6 +145,10 @@ export function openDatabase(path: string): Database.Database {
       error,
     );
   }
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 function migrate(database: Database.Database, path: string): void {

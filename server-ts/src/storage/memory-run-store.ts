@@ -119,6 +119,17 @@ export class MemoryRunStore implements RunStore {
     return found;
   }
 
+  runsScoredBy(bundleHash: string): string[] {
+    const scored = ({ iterations, evaluations }: Entry): boolean =>
+      [...iterations.flatMap(({ rollouts }) => rollouts), ...[...evaluations.values()].flatMap(({ items }) => items)]
+        .flatMap(({ scores }) => Object.values(scores))
+        .some((score) => score.kind !== 'failed' && score.lineage.bundleHash === bundleHash);
+    return [...this.#entries]
+      .filter(([, entry]) => scored(entry))
+      .map(([runId]) => runId)
+      .sort();
+  }
+
   #entry(runId: string): Entry {
     const entry = this.#entries.get(runId);
     if (entry === undefined) throw noRun(runId);

@@ -16,7 +16,14 @@ const score = {
   kind: 'value',
   values: { score: 0.1 + 0.2, strict: 0 },
   evidence: { kind: 'none' },
-  lineage: { scorer: 'geneval 1', bundleHash: 'ab', runtime: 'onnx' },
+  lineage: {
+    scorer: 'geneval 1',
+    bundleHash: 'ab',
+    graphHashes: { 'model.onnx': 'cd' },
+    thresholds: { threshold: 0.3 },
+    preprocessing: 'p',
+    runtime: 'onnx',
+  },
 } satisfies Score;
 const abstained: Score = { kind: 'abstained', message: 'asks for no text', lineage: score.lineage };
 const failed: Score = { kind: 'failed', failure: { reason: 'SCORER_TIMEOUT', message: 'no answer in 100 ms' } };
@@ -208,6 +215,16 @@ describe.each(stores)('run store: %s', (_, create) => {
       { runId: 'r1', policyVersion: 3, items: [item, { ...item, prompt: 'q' }] },
     ]);
   });
+
+  it('knows which runs a bundle has scored, by rollouts or evaluations', () => {
+    for (const runId of ['r3', 'r2']) store.createRun({ runId, recipe: tinyRecipe(), recipeText: '' });
+    expect(store.runsScoredBy('ab')).toEqual([]);
+    const item = { prompt: 'p', tag: 't', seed: 1n, scores: { geneval: score, text: failed }, imagePath: null };
+    store.commitEvaluation({ runId: 'r3', policyVersion: 0, items: [item] });
+    store.commitIteration(iteration(0));
+    expect(store.runsScoredBy('ab')).toEqual(['r1', 'r3']);
+    expect(store.runsScoredBy('abc')).toEqual([]);
+  });
 });
 
 describe('SQLite file', () => {
@@ -244,6 +261,38 @@ describe('SQLite file', () => {
       { version: 1, reward: tinyRecipe().reward, state: 'ACTIVE', effectiveIteration: 0, stagedAt: 'then' },
     ]);
     expect(store.getRollout('r1', '0-0-0').rewardVersion).toBe(1);
+  });
+
+  it('stores a lineage once for all scores that name it', () => {
+    const database = openDatabase(join(folder, 'star.db'));
+    const store = new SqliteRunStore(database, now);
+    store.createRun({ runId: 'r1', recipe: tinyRecipe(), recipeText: '' });
+    for (const index of [0, 1]) store.commitIteration(iteration(index));
+    expect(database.prepare('SELECT count(*) AS count FROM score_lineages').get()).toEqual({ count: 1 });
+  });
+
+  it('takes the lineages out of scores that an earlier version stored', () => {
+    const path = join(folder, 'old.db');
+    const old = new Database(path);
+    for (const migration of MIGRATIONS.slice(0, 2)) old.exec(migration);
+    old.pragma('user_version = 2');
+    old
+      .prepare(`INSERT INTO runs VALUES ('r1', ?, '', 'STOPPED', 1, 1, 'then', 'then', NULL, 1)`)
+      .run(JSON.stringify(tinyRecipe()));
+    const lineage = { scorer: 'geneval 1', bundleHash: 'ab', runtime: 'onnx' };
+    const scores = JSON.stringify({ a: { ...score, lineage }, b: failed, c: { ...abstained, lineage } });
+    old
+      .prepare(`INSERT INTO rollouts VALUES ('r1', '0-0-0', 0, 0, 0, 'p', 't', '1', 0.5, 0.1, ?, NULL, NULL, 1)`)
+      .run(scores);
+    old.exec(`INSERT INTO evaluations VALUES ('r1', 0)`);
+    old.prepare(`INSERT INTO evaluation_items VALUES ('r1', 0, 0, 'p', 't', '1', ?, NULL)`).run(scores);
+    old.close();
+    const store = new SqliteRunStore(openDatabase(path), now);
+    const complete = { ...lineage, graphHashes: {}, thresholds: {}, preprocessing: '' };
+    const expected = { a: { ...score, lineage: complete }, b: failed, c: { ...abstained, lineage: complete } };
+    expect(store.getRollout('r1', '0-0-0').scores).toEqual(expected);
+    expect(store.evaluations('r1')[0]?.items[0]?.scores).toEqual(expected);
+    expect(store.runsScoredBy('ab')).toEqual(['r1']);
   });
 
   it('refuses a file of a newer version', () => {

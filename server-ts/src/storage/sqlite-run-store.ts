@@ -4,7 +4,7 @@ import { StarError } from '../core/errors.js';
 import type { RewardComparison } from '../core/reward-comparison.js';
 import { advanceLineage, firstLineage, type RewardVersionState } from '../core/reward-version.js';
 import { moveRun, type RunState } from '../core/run-state.js';
-import type { Score } from '../core/types.js';
+import type { ScoreLineage } from '../core/types.js';
 import type {
   EvaluationRecord,
   IterationRecord,
@@ -15,6 +15,7 @@ import type {
   StoredRollout,
   StoredRun,
 } from '../pipeline/ports.js';
+import { packScores, type Scores, unpackScores } from './score-lineages.js';
 import { assertCommittable, noRollout, noRun } from './store-rules.js';
 
 interface RunRow {
@@ -170,7 +171,7 @@ export class SqliteRunStore implements RunStore {
           item.prompt,
           item.tag,
           item.seed.toString(),
-          JSON.stringify(item.scores),
+          this.#packScores(record.runId, item.scores),
           item.imagePath,
         ]);
       }
@@ -197,10 +198,11 @@ export class SqliteRunStore implements RunStore {
 
   rollouts(runId: string, iteration: number): StoredRollout[] {
     this.getRun(runId);
+    const lineages = this.#lineages(runId);
     return this.#all<RolloutRow>('SELECT * FROM rollouts WHERE run_id = ? AND iteration = ? ORDER BY position', [
       runId,
       iteration,
-    ]).map(toRollout);
+    ]).map((row) => toRollout(row, lineages));
   }
 
   getRollout(runId: string, rolloutId: string): StoredRollout {
@@ -210,7 +212,14 @@ export class SqliteRunStore implements RunStore {
       rolloutId,
     ]);
     if (row === undefined) throw noRollout(runId, rolloutId);
-    return toRollout(row);
+    return toRollout(row, this.#lineages(runId));
+  }
+
+  runsScoredBy(bundleHash: string): string[] {
+    return this.#all<{ run_id: string }>(
+      `SELECT DISTINCT run_id FROM score_lineages WHERE lineage_json ->> '$.bundleHash' = ? ORDER BY run_id`,
+      [bundleHash],
+    ).map((row) => row.run_id);
   }
 
   #runRow(runId: string): RunRow | undefined {
@@ -260,14 +269,32 @@ export class SqliteRunStore implements RunStore {
       rollout.seed.toString(),
       rollout.reward,
       rollout.advantage,
-      JSON.stringify(rollout.scores),
+      this.#packScores(runId, rollout.scores),
       rollout.imagePath,
       rollout.mapsPath,
       rollout.rewardVersion,
     ]);
   }
 
+  /** @returns the scores as text, after their lineages are stored */
+  #packScores(runId: string, scores: Scores): string {
+    const { json, lineages } = packScores(scores);
+    for (const [hash, lineage] of lineages) {
+      this.#run('INSERT OR IGNORE INTO score_lineages VALUES (?, ?, ?)', [runId, hash, lineage]);
+    }
+    return json;
+  }
+
+  #lineages(runId: string): ReadonlyMap<string, ScoreLineage> {
+    const rows = this.#all<{ lineage_hash: string; lineage_json: string }>(
+      'SELECT lineage_hash, lineage_json FROM score_lineages WHERE run_id = ?',
+      [runId],
+    );
+    return new Map(rows.map((row) => [row.lineage_hash, JSON.parse(row.lineage_json) as ScoreLineage]));
+  }
+
   #evaluationItems(runId: string, policyVersion: number): EvaluationRecord['items'] {
+    const lineages = this.#lineages(runId);
     return this.#all<EvaluationItemRow>(
       'SELECT * FROM evaluation_items WHERE run_id = ? AND policy_version = ? ORDER BY position',
       [runId, policyVersion],
@@ -275,7 +302,7 @@ export class SqliteRunStore implements RunStore {
       prompt: row.prompt,
       tag: row.tag,
       seed: BigInt(row.seed),
-      scores: toScores(row.scores_json),
+      scores: unpackScores(row.scores_json, lineages),
       imagePath: row.image_path,
     }));
   }
@@ -343,7 +370,7 @@ function toRewardVersion(row: RewardVersionRow): StoredRewardVersion {
   };
 }
 
-function toRollout(row: RolloutRow): StoredRollout {
+function toRollout(row: RolloutRow, lineages: ReadonlyMap<string, ScoreLineage>): StoredRollout {
   return {
     rolloutId: row.rollout_id,
     iteration: row.iteration,
@@ -354,12 +381,8 @@ function toRollout(row: RolloutRow): StoredRollout {
     reward: row.reward,
     advantage: row.advantage,
     rewardVersion: row.reward_version,
-    scores: toScores(row.scores_json),
+    scores: unpackScores(row.scores_json, lineages),
     imagePath: row.image_path,
     mapsPath: row.maps_path,
   };
-}
-
-function toScores(json: string): Readonly<Record<string, Score>> {
-  return JSON.parse(json) as Readonly<Record<string, Score>>;
 }

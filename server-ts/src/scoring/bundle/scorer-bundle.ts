@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { canonicalHash } from '../../core/canonical-json.js';
 import { checkFiles, DEFAULT_MAX_BUNDLE_BYTES, locateFile, notLoadable } from './bundle-files.js';
-import { canonicalHash } from './canonical-json.js';
 import { filesOf, manifestSchema, type ScorerManifest } from './manifest.js';
 
 /** What a bundle folder says of itself; its files may be missing or damaged. */

@@ -109,7 +109,7 @@ test('a run scores through the reference server, and every score names bundle ha
     kind: 'value',
     values: { score: 1 },
     evidence: { kind: 'none' },
-    lineage: { scorer: 'http-reference 1', bundleHash, runtime: 'http reference 1' },
+    lineage: { scorer: 'http-reference 1', bundleHash, graphHashes: {}, runtime: 'http reference 1' },
   });
   expect(abstained?.mine).toMatchObject({ kind: 'abstained', message: 'the prompt is empty' });
 });

@@ -1,14 +1,14 @@
+import type { BundleLineage } from '../bundle/bundle-lineage.js';
+
 /** Receives what happens in a pool, for logs and metrics. Must not throw. */
 export type ScorerEventSink = (name: string, fields: Readonly<Record<string, string | number>>) => void;
 
 /** Settings of a pool. */
 export interface ScorerPoolOptions {
-  /** Name and version of the scorer, for lineage and messages. */
-  readonly scorer: string;
+  /** What the bundle, as checked by the caller, adds to every score. A process that loads a bundle of another hash is refused. */
+  readonly lineage: BundleLineage;
   /** Absolute path of the bundle. */
   readonly bundleFolder: string;
-  /** Hash of the bundle as checked by the caller; a process that loads another one is refused. */
-  readonly bundleHash: string;
   readonly processCount: number;
   /** Pictures per batch. It decides which pictures share a graph run. */
   readonly batchSize: number;

@@ -5,6 +5,7 @@ import sharp from 'sharp';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { PromptRecord, Score } from '../../core/types.js';
 import type { ScoreRequest } from '../../pipeline/ports.js';
+import { lineageOf } from '../bundle/bundle-lineage.js';
 import { loadScorerBundle } from '../bundle/scorer-bundle.js';
 import { writeDetectorBundle } from '../fixtures/detector-bundle.js';
 import { ScorerPool } from './scorer-pool.js';
@@ -42,8 +43,8 @@ afterEach(async () => {
 
 async function startPool(changes: Partial<ScorerPoolOptions> = {}, bundle = 'good'): Promise<ScorerPool> {
   const bundleFolder = join(folder, bundle);
-  const { bundleHash } = await loadScorerBundle(bundleFolder);
-  const options = { scorer: 'test 1', bundleFolder, bundleHash, processCount: 1, batchSize: 4, timeoutMs: 30_000 };
+  const lineage = lineageOf(await loadScorerBundle(bundleFolder));
+  const options = { lineage, bundleFolder, processCount: 1, batchSize: 4, timeoutMs: 30_000 };
   const events = { maxAttempts: 3, backoffMs: 1, onEvent: ((name, fields) => react(name, fields)) as ScorerEventSink };
   const pool = await ScorerPool.start({ ...options, ...events, ...changes }, signal);
   open.push(pool);
@@ -90,7 +91,7 @@ test('scores in the order of the requests, with evidence and lineage', async () 
   found.forEach((score, index) => {
     expect(score).toBeCloseTo(1 - (150 + index + 20) / (3 * 255), 4);
   });
-  const { bundleHash } = await loadScorerBundle(join(folder, 'good'));
+  const bundle = await loadScorerBundle(join(folder, 'good'));
   expect(scores[0]).toEqual({
     kind: 'value',
     values: { score: 1, clamped: 1, strict: 1, correct: 1 },
@@ -110,7 +111,14 @@ test('scores in the order of the requests, with evidence and lineage', async () 
       clauseVector: [1, 1, ...Array.from({ length: 11 }, () => null)],
       colorBackend: 'lab',
     },
-    lineage: { scorer: 'test 1', bundleHash, runtime: expect.stringMatching(/^onnxruntime-node \d/) },
+    lineage: {
+      scorer: 'hand-made-detector 1',
+      bundleHash: bundle.bundleHash,
+      graphHashes: { 'model.onnx': expect.stringMatching(/^[0-9a-f]{64}$/) },
+      thresholds: bundle.manifest.kind === 'detector' && bundle.manifest.thresholds,
+      preprocessing: expect.stringMatching(/^[0-9a-f]{64}$/),
+      runtime: expect.stringMatching(/^onnxruntime-node \d/),
+    },
   });
 });
 
@@ -260,7 +268,8 @@ test('abort ends a waiting call at once', async () => {
 });
 
 test('start fails with the reason when the bundle of a process is not the checked one', async () => {
-  await expect(startPool({ bundleHash: 'f'.repeat(64) })).rejects.toMatchObject({
+  const lineage = lineageOf(await loadScorerBundle(join(folder, 'good')));
+  await expect(startPool({ lineage: { ...lineage, bundleHash: 'f'.repeat(64) } })).rejects.toMatchObject({
     reason: 'SCORER_NOT_LOADABLE',
     message: expect.stringContaining('changed on disk'),
   });

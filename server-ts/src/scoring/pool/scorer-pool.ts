@@ -63,7 +63,7 @@ export class ScorerPool {
       return pool;
     } catch (error) {
       await pool.#terminate();
-      throw signal.aborted ? cancelled(`start of ${options.scorer}`, error) : StarError.from(error);
+      throw signal.aborted ? cancelled(`start of ${options.lineage.scorer}`, error) : StarError.from(error);
     }
   }
 
@@ -75,12 +75,12 @@ export class ScorerPool {
    * @throws StarError CANCELLED on abort, STATE_CONFLICT after `close`
    */
   async score(requests: readonly ScoreRequest[], signal: AbortSignal, options: ScoreOptions = {}): Promise<Score[]> {
-    if (this.#closing) throw new StarError('STATE_CONFLICT', `the pool of ${this.#options.scorer} is closed`);
+    if (this.#closing) throw new StarError('STATE_CONFLICT', `the pool of ${this.#options.lineage.scorer} is closed`);
     this.#activeCalls += 1;
     try {
       return await this.#scoreSlices(requests, signal, options.priority ?? 'live');
     } catch (error) {
-      throw signal.aborted ? cancelled(`scoring by ${this.#options.scorer}`, error) : StarError.from(error);
+      throw signal.aborted ? cancelled(`scoring by ${this.#options.lineage.scorer}`, error) : StarError.from(error);
     } finally {
       this.#activeCalls -= 1;
       if (this.#activeCalls === 0) this.#changes.emit('idle');
@@ -154,8 +154,7 @@ export class ScorerPool {
 
   #toScore(outcome: ScorerOutcome): Score {
     if (outcome.kind === 'failed') return outcome;
-    const { scorer, bundleHash } = this.#options;
-    const lineage: ScoreLineage = { scorer, bundleHash, runtime: this.#runtime };
+    const lineage: ScoreLineage = { ...this.#options.lineage, runtime: this.#runtime };
     return { ...outcome, lineage };
   }
 
@@ -227,8 +226,8 @@ export class ScorerPool {
   }
 
   #onReady(slot: Slot, message: ProcessMessage & { kind: 'ready' }): void {
-    if (message.bundleHash !== this.#options.bundleHash) {
-      const text = `the bundle changed on disk: expected hash ${this.#options.bundleHash}, received ${message.bundleHash}`;
+    if (message.bundleHash !== this.#options.lineage.bundleHash) {
+      const text = `the bundle changed on disk: expected hash ${this.#options.lineage.bundleHash}, received ${message.bundleHash}`;
       this.#onLoadFailure(slot, 'SCORER_NOT_LOADABLE', text);
       return;
     }
@@ -280,7 +279,7 @@ export class ScorerPool {
   /** Ends the process of a slot, gives its work back to the queue and starts another one after a pause. */
   #replace(slot: Slot, reason: ErrorReason, what: string): void {
     const { child } = slot;
-    const message = `process ${child?.pid} of ${this.#options.scorer} ${what}`;
+    const message = `process ${child?.pid} of ${this.#options.lineage.scorer} ${what}`;
     const neverReady = slot.state === 'starting';
     clearTimeout(slot.timer);
     child?.kill();
@@ -327,7 +326,7 @@ export class ScorerPool {
   }
 
   #refuseWaiting(): void {
-    const message = `${this.#options.scorer} failed too often in a row and gets a pause; the log has the reasons`;
+    const message = `${this.#options.lineage.scorer} failed too often in a row and gets a pause; the log has the reasons`;
     for (const batch of this.#queue.clear()) this.#refuse(batch, 'SCORER_UNAVAILABLE', message);
     this.#changes.emit('space');
   }
@@ -384,7 +383,7 @@ export class ScorerPool {
   }
 
   #event(name: string, fields: Readonly<Record<string, string | number>>): void {
-    this.#options.onEvent(name, { scorer: this.#options.scorer, ...fields });
+    this.#options.onEvent(name, { scorer: this.#options.lineage.scorer, ...fields });
   }
 }
 
