@@ -20,8 +20,8 @@ export interface LineRecognizer {
 const MAX_BATCH = 6;
 /** Widths that a line is padded to: few, so that the runtime plans its memory rarely. Longer lines are squeezed. */
 const LINE_WIDTHS = [320, 400, 480, 640, 960, 1280, 1920, 2560];
-/** A box this much higher than wide holds a line that runs upwards. */
-const UPRIGHT_RATIO = 1.5;
+/** A box this much higher than wide holds a line that runs downwards, as PaddleOCR takes it. */
+const DOWNWARD_RATIO = 1.5;
 
 /**
  * Opens the line recogniser of a bundle. The width of a line's input depends on that line alone, so what is read never
@@ -89,12 +89,12 @@ export function* lineBatches(
 function lineShape(box: Quad, lineHeight: number): { quad: Quad; width: number; stride: number } {
   const { width, height } = sizeOf(box);
   const [topLeft, topRight, bottomRight, bottomLeft] = box;
-  const upright = height >= width * UPRIGHT_RATIO;
-  const ratio = upright ? height / width : width / height;
+  const downward = height >= width * DOWNWARD_RATIO;
+  const ratio = downward ? height / width : width / height;
   const wanted = Math.ceil(lineHeight * ratio);
   const stride = LINE_WIDTHS.find((each) => each >= wanted) ?? Math.max(...LINE_WIDTHS);
   return {
-    quad: upright ? [topRight, bottomRight, bottomLeft, topLeft] : box,
+    quad: downward ? [topRight, bottomRight, bottomLeft, topLeft] : box,
     width: Math.min(wanted, stride),
     stride,
   };
