@@ -54,6 +54,7 @@ METRICS = {
     "mask_stream_mb_per_second": Metric(unit="MB/s", goal=300),
     "scorer_over_bare_session": Metric(unit="ratio", goal=0.9),
     "two_scorer_processes_over_one": Metric(unit="ratio", goal=1.8),
+    "ocr_over_rapidocr": Metric(unit="ratio", goal=1.5),
 }
 
 
@@ -145,6 +146,7 @@ def benchmarks(data_dir: Path) -> list[Benchmark]:
             metrics=["scorer_over_bare_session", "two_scorer_processes_over_one"],
             repeats=2,
         ),
+        Benchmark(command=[*NODE, f"{bench}ocr-reading.ts"], metrics=["ocr_over_rapidocr"], repeats=2),
         Benchmark(
             command=[*NODE, f"{bench}training-iterations.ts", *twins, "--data-dir", str(data_dir)],
             metrics=[
