@@ -1,8 +1,8 @@
 """The reference of the OCR benchmark: reads pictures with the Python package rapidocr and reports seconds and texts.
 
-Started by server-ts/bench/ocr-reading.ts with a JSON array: detector, recogniser, dictionary, pictures. Prints `{}` when
-warm, then reads all pictures once for every line on standard input. Same weights, same sizes, no angle classifier and
-one thread, as the scorer has them; everything else is as the package does it.
+Started by server-ts/bench/ocr-reading.ts with a JSON array: detector, recogniser, dictionary, pictures. Prints `{}`
+when warm, then reads all pictures once for every line on standard input. Same weights, same sizes, one thread and no
+angle classifier, as the scorer has them; everything else is as the package does it.
 """
 
 import json
