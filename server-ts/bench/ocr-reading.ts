@@ -72,7 +72,8 @@ async function scoreAll(): Promise<void> {
   for (const [index, file] of files.entries()) {
     const targetText = wordOf(index);
     const prompt = { prompt: `a sign that says "${targetText}"`, tag: 'ocr', include: [], exclude: [], targetText };
-    const [outcome] = await scorer.score([{ prompt, image: await decodePng(await readFile(file)) }]);
+    const png = await readFile(file);
+    const [outcome] = await scorer.score([{ prompt, png, image: await decodePng(png) }]);
     if (outcome?.kind !== 'value') throw new Error(`${file} has no score: ${JSON.stringify(outcome)}`);
     rewards.push(outcome.values.score ?? 0);
   }

@@ -4,7 +4,7 @@ import type { Evidence, PromptRecord } from '../../core/types.js';
 import { loadScorerBundle, type ScorerBundle } from '../bundle/scorer-bundle.js';
 import { hasFonts, type TextPicture, textPicture } from '../fixtures/text-picture.js';
 import type { RgbImage } from '../image/rgb-image.js';
-import type { Scorer, ScorerOutcome } from '../scorer.js';
+import type { Scorer, ScorerInput, ScorerOutcome } from '../scorer.js';
 import type { OcrManifest } from './ocr-manifest.js';
 import { openOcrScorer } from './ocr-scorer.js';
 
@@ -21,8 +21,13 @@ function prompt(targetText: string | null): PromptRecord {
   return { prompt: `a sign that says "${targetText}"`, tag: 'ocr', include: [], exclude: [], targetText };
 }
 
+/** The scorer reads the decoded picture; the file is for scorers that send it on. */
+function inputOf(image: RgbImage, target: string | null): ScorerInput {
+  return { prompt: prompt(target), image, png: new Uint8Array() };
+}
+
 async function score(image: RgbImage, target: string): Promise<ScorerOutcome> {
-  const [outcome] = await scorer.score([{ prompt: prompt(target), image }]);
+  const [outcome] = await scorer.score([inputOf(image, target)]);
   return outcome as ScorerOutcome;
 }
 
@@ -47,7 +52,7 @@ test('nothing is read from a blank picture, and nothing read is 0', async () => 
 });
 
 test('a prompt without a target fails, it is not 0', async () => {
-  const [outcome] = await scorer.score([{ prompt: prompt(null), image: blank(64) }]);
+  const [outcome] = await scorer.score([inputOf(blank(64), null)]);
   expect(outcome).toMatchObject({ kind: 'failed', failure: { reason: 'PROMPT_INVALID' } });
 });
 
@@ -98,7 +103,7 @@ describe.skipIf(!fonts)('drawn text', () => {
       blank(96),
       await textPicture({ lines: ['SEA'], side: 64, fontSize: 24 }),
     ];
-    const inputs = pictures.map((image) => ({ prompt: prompt('HOTEL'), image }));
+    const inputs = pictures.map((image) => inputOf(image, 'HOTEL'));
     const together = await scorer.score(inputs);
     const reversed = await scorer.score([...inputs].reverse());
     expect(reversed.reverse()).toEqual(together);
