@@ -8,11 +8,13 @@ export const ONNX_RUNTIME = `onnxruntime-node ${ort.env.versions.node}`;
  * Loads a graph on one CPU thread: a scorer process owns one core, and more threads would spin against decoding
  * (two processes of one thread are faster than one process of two).
  *
+ * @param path of the file; named in messages
+ * @param rewritten its bytes, where they were changed after reading
  * @throws StarError SCORER_NOT_LOADABLE when the runtime refuses the file
  */
-export async function openSession(path: string): Promise<ort.InferenceSession> {
+export async function openSession(path: string, rewritten?: Uint8Array): Promise<ort.InferenceSession> {
   try {
-    return await ort.InferenceSession.create(path, {
+    return await createSession(rewritten ?? path, {
       executionProviders: ['cpu'],
       executionMode: 'sequential',
       intraOpNumThreads: 1,
@@ -24,6 +26,16 @@ export async function openSession(path: string): Promise<ort.InferenceSession> {
     const why = error instanceof Error ? error.message : String(error);
     throw new StarError('SCORER_NOT_LOADABLE', `${ONNX_RUNTIME} cannot load ${path}: ${why}`, {}, error);
   }
+}
+
+/** The runtime declares one function per kind of source. */
+function createSession(
+  source: string | Uint8Array,
+  options: ort.InferenceSession.SessionOptions,
+): Promise<ort.InferenceSession> {
+  return typeof source === 'string'
+    ? ort.InferenceSession.create(source, options)
+    : ort.InferenceSession.create(source, options);
 }
 
 /**

@@ -3,8 +3,9 @@ import * as ort from 'onnxruntime-node';
 import { StarError } from '../../core/errors.js';
 import type { ScorerBundle } from '../bundle/scorer-bundle.js';
 import type { RgbImage } from '../image/rgb-image.js';
-import { openSession, takeOutput } from '../onnx-session.js';
+import { takeOutput } from '../onnx-session.js';
 import { type DecodedLine, decodeCtc } from './ctc-decoder.js';
+import { openFusedSession } from './fused-session.js';
 import { warpLine } from './line-warp.js';
 import type { OcrManifest } from './ocr-manifest.js';
 import { type Quad, sizeOf } from './rotated-rectangle.js';
@@ -31,7 +32,7 @@ const DOWNWARD_RATIO = 1.5;
  */
 export async function openLineRecognizer(bundle: ScorerBundle<OcrManifest>): Promise<LineRecognizer> {
   const { recognizer, dictionary } = bundle.manifest;
-  const session = await openSession(bundle.locate(recognizer.graph));
+  const session = await openFusedSession(bundle.locate(recognizer.graph));
   const alphabet = await readAlphabet(bundle.locate(dictionary), dictionary);
   return {
     async recognize(image, boxes) {

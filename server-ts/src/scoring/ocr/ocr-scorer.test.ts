@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Evidence, PromptRecord } from '../../core/types.js';
 import { loadScorerBundle, type ScorerBundle } from '../bundle/scorer-bundle.js';
 import { hasFonts, type TextPicture, textPicture } from '../fixtures/text-picture.js';
@@ -7,6 +7,9 @@ import type { RgbImage } from '../image/rgb-image.js';
 import type { Scorer, ScorerInput, ScorerOutcome } from '../scorer.js';
 import type { OcrManifest } from './ocr-manifest.js';
 import { openOcrScorer } from './ocr-scorer.js';
+
+// Graphs run on one core, which other tests may be using.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const folder = fileURLToPath(new URL('../../../../scorers/ppocr-v4', import.meta.url));
 const fonts = await hasFonts();

@@ -1,7 +1,8 @@
 import * as ort from 'onnxruntime-node';
 import type { ScorerBundle } from '../bundle/scorer-bundle.js';
 import { type RgbImage, resizeBilinear } from '../image/rgb-image.js';
-import { openSession, takeOutput } from '../onnx-session.js';
+import { takeOutput } from '../onnx-session.js';
+import { openFusedSession } from './fused-session.js';
 import type { OcrManifest } from './ocr-manifest.js';
 import { picturePlanes } from './picture-tensor.js';
 import type { Quad } from './rotated-rectangle.js';
@@ -20,7 +21,7 @@ export interface TextDetector {
  * @throws StarError SCORER_NOT_LOADABLE when the graph cannot be loaded
  */
 export async function openTextDetector({ manifest, locate }: ScorerBundle<OcrManifest>): Promise<TextDetector> {
-  const session = await openSession(locate(manifest.detector.graph));
+  const session = await openFusedSession(locate(manifest.detector.graph));
   return {
     async detect(image) {
       const input = detectorTensor(image, manifest.detector);
