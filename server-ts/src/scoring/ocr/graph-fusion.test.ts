@@ -52,7 +52,7 @@ test.each([
   const [before, after] = [await run(locate(file), model, input), await run(locate(file), fused, input)];
   const furthest = before.reduce((most, value, index) => Math.max(most, Math.abs(value - (after[index] as number))), 0);
   expect(furthest).toBeLessThan(2e-5);
-  expect(Math.max(...before)).toBeGreaterThan(0.3);
+  expect(before.some((value) => value > 0.5)).toBe(true);
 });
 
 test('a graph without such passes stays as it is', () => {
