@@ -11,6 +11,7 @@ import { openDatabase } from '../storage/database.js';
 import { SqliteRunStore } from '../storage/sqlite-run-store.js';
 import { createProgram } from './program.js';
 import { applyAssignments } from './recipe-source.js';
+import { iterationRange } from './rescore-command.js';
 import { applyWeights } from './reward-commands.js';
 
 const RECIPES = fileURLToPath(new URL('../../../recipes', import.meta.url));
@@ -62,7 +63,7 @@ async function star(...args: readonly string[]): Promise<Outcome> {
 }
 
 describe('star --help', () => {
-  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score', 'reward set'])(
+  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score', 'reward set', 'rescore'])(
     '%s explains itself with an example',
     async (name) => {
       const { printed } = await star(...name.split(' '), '--help');
@@ -181,6 +182,18 @@ describe('star reward', () => {
 
   it('is changed through a running control plane only', async () => {
     expect((await star('reward', 'set', 'r1', '--weight', 'geneval=1')).error).toMatchObject({ reason: 'NOT_FOUND' });
+  });
+});
+
+describe('star rescore', () => {
+  it('reads a range, and names what is missing', async () => {
+    expect([iterationRange('3..9'), iterationRange('4')]).toEqual([
+      [3, 9],
+      [4, 4],
+    ]);
+    for (const text of ['9..3', 'a', '1..', '-1..2']) expect(() => iterationRange(text)).toThrow(/FIRST..LAST/);
+    const { error } = await star('rescore', 'r1', '--reward', 'none.yaml');
+    expect(error).toMatchObject({ reason: 'NOT_FOUND', message: expect.stringContaining('--data-dir') });
   });
 });
 

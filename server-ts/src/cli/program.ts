@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from './command-context.js';
+import { rescoreCommand } from './rescore-command.js';
 import { rewardHistoryCommand, rewardRollbackCommand, rewardSetCommand, rewardShowCommand } from './reward-commands.js';
 import { resumeCommand, runCommand } from './run-command.js';
 import { runsCommand, showCommand, stopCommand } from './runs-commands.js';
@@ -140,6 +141,16 @@ function addRewardCommands(program: Command, context: CommandContext, finish: Fi
     'undo the last change: withdraw a staged reward, else go back to the one before',
     'rollback tiny-geneval-star-1',
   ).action(async (runId, options) => finish(await rewardRollbackCommand(context, runId, options)));
+  program
+    .command('rescore')
+    .argument('<run>', 'id from `star runs`')
+    .description('score the stored pictures of a run under another reward, and say what it would have changed')
+    .requiredOption('--reward <file>', "YAML file with the content of a recipe's reward")
+    .option('--iterations <first..last>', 'iterations to look at (default: all that kept pictures)')
+    .addOption(dataDir)
+    .addOption(json)
+    .addHelpText('after', example('rescore tiny-geneval-star-1 --reward reward.yaml --iterations 0..50'))
+    .action(async (runId, options) => finish(await rescoreCommand(context, runId, options)));
 }
 
 function addUpCommand(program: Command, context: CommandContext, finish: Finish): void {

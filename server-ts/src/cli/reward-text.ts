@@ -43,6 +43,19 @@ export function comparisonLines(compared: RewardComparisonView): string[] {
   ];
 }
 
+/** The same in cells of a table: pictures, missing, mean, same sign, opposite sign, Spearman, Kendall. */
+export function comparisonCells(compared: RewardComparisonView): string[] {
+  return [
+    String(compared.pictureCount),
+    `${compared.missingBefore} -> ${compared.missingAfter}`,
+    `${short(compared.before?.mean ?? null)} -> ${short(compared.after?.mean ?? null)}`,
+    percent(compared.agreement),
+    percent(compared.flipped),
+    short(compared.spearman),
+    short(compared.kendall),
+  ];
+}
+
 function pendingLines(pending: RewardVersionView): string[] {
   const next = {
     STAGED: 'is being loaded, or waits for the run to go on',
