@@ -12,7 +12,16 @@ from PIL import Image
 
 from star_worker.errors import StarError
 from star_worker.training_run import TrainingRun
-from star_worker.types import FinishedRollout, KlConfig, LossMask, RolloutPlan, TrainingConfig, UpdateMetrics
+from star_worker.types import (
+    FinishedRollout,
+    ForwardProcessConfig,
+    KlConfig,
+    LossMask,
+    PolicyGradientConfig,
+    RolloutPlan,
+    TrainingConfig,
+    UpdateMetrics,
+)
 from tests.tiny_pipeline import FORWARD_PROCESS, POLICY_GRADIENT, group, loss_masks, plan, training_config
 
 
@@ -305,3 +314,60 @@ def test_missing_loss_masks_are_an_error_and_none_with_an_advantage_makes_no_ste
     assert metrics.values["optimizer_step_count"] == 0
     assert "loss" not in metrics.values
     assert all(torch.equal(value, before[name]) for name, value in run.state_tensors().items())
+
+
+def _gradient(run: TrainingRun, rollout_plan: RolloutPlan, advantages: dict[str, float | None]) -> torch.Tensor:
+    """Return the gradient of the first optimiser step of an update on a plan, before the clip."""
+    roll(run, rollout_plan)
+    taken: list[torch.Tensor] = []
+    step = run.optimizer.step
+
+    def taking(loss: torch.Tensor) -> float:
+        taken.append(_flat([value.grad for value in run.policy.parameters if value.grad is not None]).clone())
+        return step(loss)
+
+    run.optimizer.step = taking  # type: ignore[method-assign]
+    masks = [
+        dataclasses.replace(mask, advantage=advantages[mask.rollout_id], allocation_maps=maps, step_indexes=(0, 1))
+        for mask, maps in zip(loss_masks(rollout_plan), _maps(rollout_plan, run.policy.token_grid), strict=True)
+    ]
+    run.update(iter(masks), rollout_plan.iteration, 5, nothing, nothing)
+    return taken[0]
+
+
+def _maps(rollout_plan: RolloutPlan, token_grid: tuple[int, int]) -> list[np.ndarray]:
+    """Return maps of mean 1 that depend on the rollout alone."""
+    seeds = [spec.seed for each in rollout_plan.groups for spec in each.rollouts]
+    maps = [np.random.default_rng(seed).random((2, *token_grid)).astype(np.float32) for seed in seeds]
+    return [each / each.mean((1, 2), keepdims=True) for each in maps]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        dataclasses.replace(POLICY_GRADIENT, kl=kl("velocity")),
+        dataclasses.replace(POLICY_GRADIENT, ratio_level="rollout"),
+        FORWARD_PROCESS,
+        dataclasses.replace(FORWARD_PROCESS, form="awm", kl=kl("velocity")),
+    ],
+    ids=["policy_gradient_position_kl", "policy_gradient_rollout", "forward_process_nft", "forward_process_awm"],
+)
+def test_the_gradient_with_missing_rewards_is_that_of_the_surviving_rollouts_alone(
+    pipeline_folder: Path, objective: PolicyGradientConfig | ForwardProcessConfig
+) -> None:
+    lost = ("0-1", "1-0")
+    names = ["0-0", "0-1", "0-2", "1-0", "1-1", "1-2"]
+    advantages = {name: None if name in lost else 1.0 - 0.4 * row for row, name in enumerate(names)}
+    survivors = tuple(
+        dataclasses.replace(each, rollouts=tuple(spec for spec in each.rollouts if spec.rollout_id not in lost))
+        for each in plan().groups
+    )
+    gradients = []
+    for groups in (plan().groups, survivors):
+        run = load(training_config(pipeline_folder, objective))
+        # One update before, so that the policy differs from its reference and the KL term has a gradient.
+        iterate(run, 0)
+        gradients.append(_gradient(run, plan(*groups, iteration=1), advantages))
+    scale = float(gradients[1].abs().max())
+    assert scale > 0
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5 * scale)
