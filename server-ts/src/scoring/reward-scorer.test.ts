@@ -92,6 +92,12 @@ test.each([
   ],
   ['a bundle of another kind', { scorer: 'geneval', bundle: 'scorers/ppocr-v4' }, 'SCORER_NOT_LOADABLE', 'kind ocr'],
   ['a missing bundle', { scorer: 'ocr', bundle: 'scorers/none' }, 'SCORER_NOT_LOADABLE', 'scorers/none'],
+  [
+    'a gate on a value that is not reported',
+    { scorer: 'ocr', gate: { component: 'first', value: 'score_of', atLeast: 1 } },
+    'RECIPE_INVALID',
+    'first asks for value "score_of"',
+  ],
   ['a value that is not reported', { scorer: 'ocr', value: 'correct' }, 'RECIPE_INVALID', 'score, strict'],
 ])('refuses %s before a process is started', async (_, component, reason, message) => {
   const events: string[] = [];

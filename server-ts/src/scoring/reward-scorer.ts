@@ -93,7 +93,7 @@ async function planPools(recipe: Recipe, options: RewardScorerOptions): Promise<
     const key = `${component.scorer} ${folder}`;
     const known = planned.get(key);
     const bundle = known?.bundle ?? (await loadBundleFor(component, folder));
-    requireValue(component, bundle.manifest);
+    for (const value of wantedValues(component, recipe)) requireValue(component, value, bundle.manifest);
     if (known === undefined) planned.set(key, { bundle, folder, users: [component] });
     else known.users.push(component);
   }
@@ -122,7 +122,12 @@ async function loadBundleFor({ scorer }: RewardComponent, folder: string): Promi
   );
 }
 
-function requireValue({ name, scorer, value }: RewardComponent, manifest: ScorerManifest): void {
+/** Values that the reward reads from a component: the one that it rewards, and those that gates look at. */
+function wantedValues({ name, value }: RewardComponent, { reward }: Recipe): string[] {
+  return [value, ...reward.components.flatMap(({ gate }) => (gate?.component === name ? (gate.value ?? []) : []))];
+}
+
+function requireValue({ name, scorer }: RewardComponent, value: string, manifest: ScorerManifest): void {
   const { values } = abilityOf(scorer, manifest);
   if (values.includes(value)) return;
   throw new StarError(
