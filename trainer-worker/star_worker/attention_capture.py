@@ -39,6 +39,15 @@ class AttentionCapture:
         finally:
             self.columns = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Read nothing inside, without forgetting what was read."""
+        columns, self.columns = self.columns, None
+        try:
+            yield
+        finally:
+            self.columns = columns
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor, image: slice, text: slice) -> Tensor:
         """Return the attention of [B, N, L, D], with the chosen text columns of the image rows added to what is read.
 

@@ -78,12 +78,12 @@ def _level_terms(
 
     def velocity_of(values: Sequence[Tensor]) -> Tensor:
         with torch.no_grad(), policy.using(values):
-            return policy.velocity(latents.noised, latents.sigma, condition, work.guidance_scale)
+            return policy.velocity(latents.noised, latents.sigma, condition, work.guidance)
 
     # Other policies run first: parameters must not be swapped between a forward and its backward pass.
     old_velocity = velocity_of(work.old_policy)
     reference = None if config.kl.kind == "none" else velocity_of(policy.initial)
-    velocity = policy.velocity(latents.noised, latents.sigma, condition, work.guidance_scale)
+    velocity = policy.velocity(latents.noised, latents.sigma, condition, work.guidance)
     totals.term_count += int(masks.counted.sum())
     distance = velocity_kl(velocity if config.form == "awm" else velocity.detach(), old_velocity)
     totals.add("old_policy_velocity_distance", distance[masks.counted].sum())

@@ -6,7 +6,7 @@ the on-policy ratio.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from star_worker.flux_family import FluxFamily
 from star_worker.model_family import Conditioning, ModelFamily, install_capture
 from star_worker.sd3_family import Sd3Family
 from star_worker.seeds import derive_seed
-from star_worker.types import LoraConfig, ModelConfig, Precision
+from star_worker.types import Guidance, LoraConfig, ModelConfig, Precision
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -92,24 +92,33 @@ class Policy:
             text=torch.cat([part.text for part in parts]), pooled=torch.cat([part.pooled for part in parts])
         )
 
-    def velocity(self, latent: Tensor, sigma: float | Tensor, condition: Conditioning, guidance_scale: float) -> Tensor:
+    def velocity(self, latent: Tensor, sigma: float | Tensor, condition: Conditioning, guidance: Guidance) -> Tensor:
         """Return the velocity, float32 [B, C, H, W], at noise level `sigma` (one for all, or [B]).
 
-        guidance_scale 1 is one forward pass; larger ones run the empty prompt in the same batch, first half, unless the
-        model takes the scale as an input.
+        Guidance runs the empty prompt as well: in the same batch, first half, or by itself without a graph. A model
+        that takes the scale as an input needs neither.
         """
-        batch = latent.shape[0]
+        batch, scale = latent.shape[0], guidance.scale
         timestep = torch.as_tensor(sigma, dtype=torch.float32, device=self.device).expand(batch) * 1000
-        if guidance_scale == 1 or self.family.traits.embeds_guidance:
-            return self._forward(latent, timestep, condition, guidance_scale)
-        empty = self._encode_one("")
-        both = Conditioning(
-            text=torch.cat([empty.text.expand_as(condition.text), condition.text]),
-            pooled=torch.cat([empty.pooled.expand_as(condition.pooled), condition.pooled]),
-        )
-        output = self._forward(torch.cat([latent, latent]), torch.cat([timestep, timestep]), both, guidance_scale)
-        unconditional, conditional = output.chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)
+        if scale == 1 or self.family.traits.embeds_guidance:
+            return self._forward(latent, timestep, condition, scale)
+        one = self._encode_one("")
+        empty = Conditioning(text=one.text.expand_as(condition.text), pooled=one.pooled.expand_as(condition.pooled))
+        if guidance.trains_unconditional:
+            both = Conditioning(
+                text=torch.cat([empty.text, condition.text]), pooled=torch.cat([empty.pooled, condition.pooled])
+            )
+            output = self._forward(torch.cat([latent, latent]), torch.cat([timestep, timestep]), both, scale)
+            unconditional, conditional = output.chunk(2)
+        else:
+            with torch.no_grad(), self._unread():
+                unconditional = self._forward(latent, timestep, empty, scale)
+            conditional = self._forward(latent, timestep, condition, scale)
+        return unconditional + scale * (conditional - unconditional)
+
+    def _unread(self) -> AbstractContextManager[None]:
+        """Attention of the empty prompt is nobody's concern."""
+        return nullcontext() if self.capture is None else self.capture.paused()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:

@@ -91,8 +91,8 @@ def _step_terms(
     reference = None
     if config.kl.kind != "none":
         with torch.no_grad(), policy.using(policy.initial):
-            reference = policy.velocity(step.latent, sigma, condition, work.guidance_scale)
-    velocity = policy.velocity(step.latent, sigma, condition, work.guidance_scale)
+            reference = policy.velocity(step.latent, sigma, condition, work.guidance)
+    velocity = policy.velocity(step.latent, sigma, condition, work.guidance)
     scored = score_step(rule, step.latent, velocity, step.next_latent, policy.patch_size)
     maps = masks.allocation(step.step_index)
     allocation = None if maps is None else maps.flatten(1)

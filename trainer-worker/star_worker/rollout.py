@@ -107,7 +107,7 @@ class _MicroBatch:
         rows: Sequence[Row],
     ) -> None:
         self._policy = policy
-        self._guidance_scale = config.sampling.guidance_scale
+        self._guidance = config.sampling.guidance
         objective = config.objective
         self._keep_steps = plan.keep_trajectory and isinstance(objective, PolicyGradientConfig)
         self._keep_means = isinstance(objective, PolicyGradientConfig) and objective.needs_old_mean
@@ -135,9 +135,9 @@ class _MicroBatch:
         policy, sigma = self._policy, self._sigmas[index]
         capture = policy.capture
         if index not in self._captured or self.columns is None or capture is None:
-            return policy.velocity(sampled.latent, sigma, condition, self._guidance_scale)
+            return policy.velocity(sampled.latent, sigma, condition, self._guidance)
         with capture.reading(self.columns.indexes):
-            velocity = policy.velocity(sampled.latent, sigma, condition, self._guidance_scale)
+            velocity = policy.velocity(sampled.latent, sigma, condition, self._guidance)
         sampled.maps[index] = concept_maps(capture.probabilities(), self.columns.weights).cpu()
         return velocity
 

@@ -7,6 +7,7 @@ from star_worker.message_checks import checked_schedule, choice, fields_of, requ
 from star_worker.types import (
     CaptureConfig,
     ForwardProcessConfig,
+    Guidance,
     KlConfig,
     KlKind,
     LoraConfig,
@@ -120,7 +121,7 @@ def _sampling_config(sampling: config_pb2.SamplingConfig) -> SamplingConfig:
         noise_level=sampling.noise_level,
         window_start=sampling.window_start,
         window_size=sampling.window_size,
-        guidance_scale=sampling.guidance_scale,
+        guidance=Guidance(scale=sampling.guidance_scale, trains_unconditional=not sampling.detaches_unconditional),
     )
 
 

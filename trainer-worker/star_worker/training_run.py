@@ -114,7 +114,7 @@ class TrainingRun:
         work = UpdateInput(
             policy=self.policy,
             optimizer=self.optimizer,
-            guidance_scale=self.config.sampling.guidance_scale,
+            guidance=self.config.sampling.guidance,
             trajectories=trajectories,
             loss_masks=masks,
             seed=seed,

@@ -44,6 +44,18 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Guidance:
+    """Classifier-free guidance; scale 1 switches it off.
+
+    trains_unconditional: gradients also flow through the pass with the empty prompt. Otherwise that pass runs by itself
+    and without a graph, in sampling too, so that both have equal batch shapes.
+    """
+
+    scale: float
+    trains_unconditional: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
     """Training schedule: `sigmas` has T + 1 values from 1 down to 0. Steps outside the window are ODE steps."""
 
@@ -52,7 +64,7 @@ class SamplingConfig:
     noise_level: float
     window_start: int
     window_size: int
-    guidance_scale: float
+    guidance: Guidance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from star_worker.optimizer import PolicyOptimizer
 from star_worker.policy import Policy
 from star_worker.policy_gradient import RatioStatistics
 from star_worker.trajectory_store import MicroBatchTrajectory, Trajectories
-from star_worker.types import LossMask, UpdateMetrics
+from star_worker.types import Guidance, LossMask, UpdateMetrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class UpdateInput:
 
     policy: Policy
     optimizer: PolicyOptimizer
-    guidance_scale: float
+    guidance: Guidance
     trajectories: Trajectories
     loss_masks: dict[str, LossMask]
     seed: int

@@ -80,6 +80,12 @@ const sampling = z.strictObject({
     .default({ kind: 'fixed' })
     .describe('where the window lies from iteration to iteration: fixed, random (Flow-GRPO-Fast), sliding (MixGRPO)'),
   guidanceScale: z.number().min(1).default(1).describe('classifier-free guidance in training and evaluation; 1: off'),
+  guidanceGradient: z
+    .enum(['both', 'conditional'])
+    .default('both')
+    .describe(
+      'passes that are trained; conditional: the empty prompt runs without a graph, which saves its backward pass',
+    ),
 });
 
 const evaluation = z.strictObject({

@@ -61,6 +61,7 @@ export function toTrainingConfig(recipe: Recipe): TrainingConfig {
       windowStart: sampling.windowStart,
       windowSize: sampling.windowSize,
       guidanceScale: sampling.guidanceScale,
+      detachesUnconditional: sampling.guidanceGradient === 'conditional',
     },
     capture: {
       blocks: recipe.allocation?.blocks ?? [],

@@ -12,7 +12,7 @@ from star_worker.attention_capture import fused_cpu_kernel
 from star_worker.errors import StarError
 from star_worker.policy import Policy
 from star_worker.training_run import TrainingRun
-from star_worker.types import FinishedRollout
+from star_worker.types import FinishedRollout, Guidance
 from tests.tiny_pipeline import (
     FORWARD_PROCESS,
     POLICY_GRADIENT,
@@ -52,10 +52,14 @@ def load_policy(folder: Path, *, blocks: tuple[int, ...] = ()) -> Policy:
     return policy
 
 
+def guidance(scale: float) -> Guidance:
+    return Guidance(scale=scale, trains_unconditional=True)
+
+
 def velocity(policy: Policy, scale: float = 1.0) -> torch.Tensor:
     latent = torch.randn(2, *policy.latent_shape, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
-        return policy.velocity(latent, 0.7, policy.encode(PROMPTS), scale)
+        return policy.velocity(latent, 0.7, policy.encode(PROMPTS), guidance(scale))
 
 
 def test_sampling_without_noise_gives_the_pictures_of_diffusers(folder: Path) -> None:
@@ -84,7 +88,7 @@ def test_sampling_without_noise_gives_the_pictures_of_diffusers(folder: Path) ->
         expected = FluxPipeline._unpack_latents(expected, 16, 16, pipeline.vae_scale_factor)
     with torch.no_grad():
         for sigma, after in pairwise(sigmas):
-            own = own + (after - sigma) * policy.velocity(own, sigma, policy.encode(PROMPTS[:1]), 3.0)
+            own = own + (after - sigma) * policy.velocity(own, sigma, policy.encode(PROMPTS[:1]), guidance(3.0))
     torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 

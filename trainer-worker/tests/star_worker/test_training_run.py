@@ -46,9 +46,11 @@ def iterate(run: TrainingRun, iteration: int, masks: list[LossMask] | None = Non
 
 
 @pytest.mark.parametrize("lora", [True, False])
-@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
-def test_ratio_before_the_first_step_is_exactly_one(pipeline_folder: Path, lora: bool, guidance_scale: float) -> None:
-    run = load(training_config(pipeline_folder, lora=lora, guidance_scale=guidance_scale))
+@pytest.mark.parametrize(("guidance_scale", "both"), [(1.0, True), (3.0, True), (3.0, False)])
+def test_ratio_before_the_first_step_is_exactly_one(
+    pipeline_folder: Path, lora: bool, guidance_scale: float, both: bool
+) -> None:
+    run = load(training_config(pipeline_folder, lora=lora, guidance_scale=guidance_scale, trains_unconditional=both))
     metrics = [iterate(run, iteration) for iteration in range(2)]
     assert [each.values["ratio_max_error"] for each in metrics] == [0.0, 0.0]
     assert metrics[0].values["trained_rollout_count"] == 4
@@ -116,9 +118,11 @@ def test_rollouts_come_in_plan_order_with_their_echo_and_maps_of_mean_one(pipeli
         assert Image.open(io.BytesIO(rollout.image_png)).size == (16, 16)
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
-def test_swapping_the_spans_of_two_nouns_swaps_their_maps(pipeline_folder: Path, guidance_scale: float) -> None:
-    run = load(training_config(pipeline_folder, guidance_scale=guidance_scale))
+@pytest.mark.parametrize(("guidance_scale", "both"), [(1.0, True), (3.0, True), (3.0, False)])
+def test_swapping_the_spans_of_two_nouns_swaps_their_maps(
+    pipeline_folder: Path, guidance_scale: float, both: bool
+) -> None:
+    run = load(training_config(pipeline_folder, guidance_scale=guidance_scale, trains_unconditional=both))
     first = roll(run, plan(group(1, ("dog", "cat"))))[0].attention.values
     second = roll(run, plan(group(1, ("cat", "dog"))))[0].attention.values
     np.testing.assert_array_equal(first, second[:, ::-1])
@@ -189,7 +193,7 @@ def test_exported_lora_gives_the_same_velocity_in_a_stock_pipeline(pipeline_fold
         "pooled_projections": condition.pooled,
     }
     with torch.no_grad():
-        trained = run.policy.velocity(latent, 0.5, condition, 1.0)
+        trained = run.policy.velocity(latent, 0.5, condition, run.config.sampling.guidance)
         base = stock.transformer(**arguments).sample
         stock.load_lora_weights(tmp_path / "lora")
         loaded = stock.transformer(**arguments).sample
@@ -233,6 +237,17 @@ def test_cancelling_stops_between_forward_passes(pipeline_folder: Path) -> None:
 
 def kl(kind: str, target: float | None = None) -> KlConfig:
     return KlConfig(kind=kind, beta=0.1, target=target)
+
+
+def test_a_detached_unconditional_pass_changes_the_gradient_and_not_the_pictures(pipeline_folder: Path) -> None:
+    runs = [
+        load(training_config(pipeline_folder, guidance_scale=3.0, trains_unconditional=both)) for both in (True, False)
+    ]
+    pictures = [[np.array(Image.open(io.BytesIO(each.image_png)), int) for each in roll(run, plan())] for run in runs]
+    assert max(np.abs(a - b).max() for a, b in zip(*pictures, strict=True)) <= 1
+    norms = [iterate(run, 0).values["gradient_norm"] for run in runs]
+    # The empty prompt's part is (1 - scale) times its own slope: far from nothing.
+    assert abs(norms[0] - norms[1]) > 1e-3 * norms[0]
 
 
 METHODS = {

@@ -139,6 +139,8 @@ export interface SamplingConfig {
   windowSize: number;
   /** Classifier-free guidance; 1 switches it off. */
   guidanceScale: number;
+  /** The pass with the empty prompt gets no gradient and runs by itself. */
+  detachesUnconditional: boolean;
 }
 
 /** Stochastic step rule. */
@@ -1067,7 +1069,15 @@ export const LoraConfig: MessageFns<LoraConfig> = {
 };
 
 function createBaseSamplingConfig(): SamplingConfig {
-  return { sigmas: [], sampler: 0, noiseLevel: 0, windowStart: 0, windowSize: 0, guidanceScale: 0 };
+  return {
+    sigmas: [],
+    sampler: 0,
+    noiseLevel: 0,
+    windowStart: 0,
+    windowSize: 0,
+    guidanceScale: 0,
+    detachesUnconditional: false,
+  };
 }
 
 export const SamplingConfig: MessageFns<SamplingConfig> = {
@@ -1093,6 +1103,9 @@ export const SamplingConfig: MessageFns<SamplingConfig> = {
     }
     if (message.guidanceScale !== 0) {
       writer.uint32(49).double(message.guidanceScale);
+    }
+    if (message.detachesUnconditional !== false) {
+      writer.uint32(56).bool(message.detachesUnconditional);
     }
     return writer;
   },
@@ -1168,6 +1181,14 @@ export const SamplingConfig: MessageFns<SamplingConfig> = {
             message.guidanceScale = reader.double();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.detachesUnconditional = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1204,6 +1225,11 @@ export const SamplingConfig: MessageFns<SamplingConfig> = {
         : isSet(object.guidance_scale)
         ? globalThis.Number(object.guidance_scale)
         : 0,
+      detachesUnconditional: isSet(object.detachesUnconditional)
+        ? globalThis.Boolean(object.detachesUnconditional)
+        : isSet(object.detaches_unconditional)
+        ? globalThis.Boolean(object.detaches_unconditional)
+        : false,
     };
   },
 
@@ -1227,6 +1253,9 @@ export const SamplingConfig: MessageFns<SamplingConfig> = {
     if (message.guidanceScale !== 0) {
       obj.guidanceScale = floatToJson(message.guidanceScale);
     }
+    if (message.detachesUnconditional !== false) {
+      obj.detachesUnconditional = message.detachesUnconditional;
+    }
     return obj;
   },
 
@@ -1241,6 +1270,7 @@ export const SamplingConfig: MessageFns<SamplingConfig> = {
     message.windowStart = object.windowStart ?? 0;
     message.windowSize = object.windowSize ?? 0;
     message.guidanceScale = object.guidanceScale ?? 0;
+    message.detachesUnconditional = object.detachesUnconditional ?? false;
     return message;
   },
 };

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstar/v1/training_config.proto\x12\x07star.v1\"\xc6\x02\n\x0eTrainingConfig\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.star.v1.ModelConfig\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.star.v1.SamplingConfig\x12\'\n\x07\x63\x61pture\x18\x03 \x01(\x0b\x32\x16.star.v1.CaptureConfig\x12+\n\tobjective\x18\x04 \x01(\x0b\x32\x18.star.v1.ObjectiveConfig\x12+\n\toptimizer\x18\x05 \x01(\x0b\x32\x18.star.v1.OptimizerConfig\x12\x18\n\x10micro_batch_size\x18\x06 \x01(\x05\x12\x14\n\x0cthread_count\x18\x07 \x01(\x05\x12\x18\n\x10\x63heckpoint_every\x18\x08 \x01(\x05\x12\x17\n\x0f\x63heckpoint_keep\x18\t \x01(\x05\"\xbb\x01\n\x0bModelConfig\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x1b\n\x13max_sequence_length\x18\x05 \x01(\x05\x12&\n\x04lora\x18\x06 \x01(\x0b\x32\x13.star.v1.LoraConfigH\x00\x88\x01\x01\x12\x1e\n\x16gradient_checkpointing\x18\x07 \x01(\x08\x42\x07\n\x05_lora\"Z\n\nLoraConfig\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\r\n\x05\x61lpha\x18\x02 \x01(\x05\x12\x16\n\x0etarget_modules\x18\x03 \x03(\t\x12\x17\n\x0frank_stabilised\x18\x04 \x01(\x08\"\xf5\x01\n\x0eSamplingConfig\x12\x0e\n\x06sigmas\x18\x01 \x03(\x01\x12\x30\n\x07sampler\x18\x02 \x01(\x0e\x32\x1f.star.v1.SamplingConfig.Sampler\x12\x13\n\x0bnoise_level\x18\x03 \x01(\x01\x12\x14\n\x0cwindow_start\x18\x04 \x01(\x05\x12\x13\n\x0bwindow_size\x18\x05 \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x06 \x01(\x01\"I\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\x14\n\x10SAMPLER_FLOW_SDE\x10\x01\x12\x0f\n\x0bSAMPLER_CPS\x10\x02\"\xb9\x01\n\rCaptureConfig\x12\x0e\n\x06\x62locks\x18\x01 \x03(\x05\x12\x11\n\tt5_weight\x18\x02 \x01(\x01\x12\x32\n\tdata_kind\x18\x03 \x01(\x0e\x32\x1f.star.v1.CaptureConfig.DataKind\"Q\n\x08\x44\x61taKind\x12\x19\n\x15\x44\x41TA_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_KIND_UINT8\x10\x01\x12\x15\n\x11\x44\x41TA_KIND_FLOAT16\x10\x02\"\x8d\x01\n\x0fObjectiveConfig\x12\x38\n\x0fpolicy_gradient\x18\x01 \x01(\x0b\x32\x1d.star.v1.PolicyGradientConfigH\x00\x12\x38\n\x0f\x66orward_process\x18\x02 \x01(\x0b\x32\x1d.star.v1.ForwardProcessConfigH\x00\x42\x06\n\x04kind\"\xc0\x01\n\x08KlConfig\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.star.v1.KlConfig.Kind\x12\x0c\n\x04\x62\x65ta\x18\x02 \x01(\x01\x12\x13\n\x06target\x18\x03 \x01(\x01H\x00\x88\x01\x01\"`\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_NONE\x10\x01\x12\r\n\tKIND_MEAN\x10\x02\x12\x11\n\rKIND_VELOCITY\x10\x03\x12\x11\n\rKIND_ANCHORED\x10\x04\x42\t\n\x07_target\"\xd5\x04\n\x14PolicyGradientConfig\x12(\n\x0bratio_level\x18\x01 \x01(\x0e\x32\x13.star.v1.RatioLevel\x12\x12\n\nclip_range\x18\x02 \x01(\x01\x12\x1c\n\x14optimizer_step_count\x18\x04 \x01(\x05\x12\x1b\n\x13on_policy_tolerance\x18\x06 \x01(\x01\x12?\n\x0ctrust_region\x18\x07 \x01(\x0e\x32).star.v1.PolicyGradientConfig.TrustRegion\x12\x14\n\x0ckl_threshold\x18\x08 \x01(\x01\x12\x12\n\nratio_norm\x18\t \x01(\x08\x12=\n\x0bstep_weight\x18\n \x01(\x0e\x32(.star.v1.PolicyGradientConfig.StepWeight\x12\x1d\n\x02kl\x18\x0b \x01(\x0b\x32\x11.star.v1.KlConfig\"\\\n\x0bTrustRegion\x12\x1c\n\x18TRUST_REGION_UNSPECIFIED\x10\x00\x12\x15\n\x11TRUST_REGION_CLIP\x10\x01\x12\x18\n\x14TRUST_REGION_KL_MASK\x10\x02\"x\n\nStepWeight\x12\x1b\n\x17STEP_WEIGHT_UNSPECIFIED\x10\x00\x12\x14\n\x10STEP_WEIGHT_NONE\x10\x01\x12\x1b\n\x17STEP_WEIGHT_STD_OVER_DT\x10\x02\x12\x1a\n\x16STEP_WEIGHT_INVERSE_DT\x10\x03J\x04\x08\x03\x10\x04J\x04\x08\x05\x10\x06R\x07kl_betaR\x0e\x65qualize_steps\"\xbe\x03\n\x14\x46orwardProcessConfig\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\x01\x12\x17\n\x0f\x61\x64vantage_scale\x18\x02 \x01(\x01\x12\x19\n\x11noise_level_count\x18\x03 \x01(\x05\x12\x1c\n\x14optimizer_step_count\x18\x04 \x01(\x05\x12\x11\n\tsigma_min\x18\x05 \x01(\x01\x12\x13\n\x0bsigma_shift\x18\x06 \x01(\x01\x12\x1c\n\x14old_policy_decay_max\x18\x07 \x01(\x01\x12\x1e\n\x16old_policy_decay_slope\x18\x08 \x01(\x01\x12\x30\n\x04\x66orm\x18\t \x01(\x0e\x32\".star.v1.ForwardProcessConfig.Form\x12(\n\x0bratio_level\x18\n \x01(\x0e\x32\x13.star.v1.RatioLevel\x12\x12\n\nclip_range\x18\x0b \x01(\x01\x12\x17\n\x0fold_policy_beta\x18\x0c \x01(\x01\x12\x1d\n\x02kl\x18\r \x01(\x0b\x32\x11.star.v1.KlConfig\"8\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46ORM_NFT\x10\x01\x12\x0c\n\x08\x46ORM_AWM\x10\x02\"\xc5\x01\n\x0fOptimizerConfig\x12\x15\n\rlearning_rate\x18\x01 \x01(\x01\x12\r\n\x05\x62\x65ta1\x18\x02 \x01(\x01\x12\r\n\x05\x62\x65ta2\x18\x03 \x01(\x01\x12\x0f\n\x07\x65psilon\x18\x04 \x01(\x01\x12\x14\n\x0cweight_decay\x18\x05 \x01(\x01\x12\x15\n\rmax_grad_norm\x18\x06 \x01(\x01\x12\x19\n\x11warmup_step_count\x18\x07 \x01(\x05\x12\x16\n\tema_decay\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_ema_decay*x\n\nRatioLevel\x12\x1b\n\x17RATIO_LEVEL_UNSPECIFIED\x10\x00\x12\x18\n\x14RATIO_LEVEL_POSITION\x10\x01\x12\x17\n\x13RATIO_LEVEL_ROLLOUT\x10\x02\x12\x1a\n\x16RATIO_LEVEL_GSPO_TOKEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstar/v1/training_config.proto\x12\x07star.v1\"\xc6\x02\n\x0eTrainingConfig\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.star.v1.ModelConfig\x12)\n\x08sampling\x18\x02 \x01(\x0b\x32\x17.star.v1.SamplingConfig\x12\'\n\x07\x63\x61pture\x18\x03 \x01(\x0b\x32\x16.star.v1.CaptureConfig\x12+\n\tobjective\x18\x04 \x01(\x0b\x32\x18.star.v1.ObjectiveConfig\x12+\n\toptimizer\x18\x05 \x01(\x0b\x32\x18.star.v1.OptimizerConfig\x12\x18\n\x10micro_batch_size\x18\x06 \x01(\x05\x12\x14\n\x0cthread_count\x18\x07 \x01(\x05\x12\x18\n\x10\x63heckpoint_every\x18\x08 \x01(\x05\x12\x17\n\x0f\x63heckpoint_keep\x18\t \x01(\x05\"\xbb\x01\n\x0bModelConfig\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tprecision\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x1b\n\x13max_sequence_length\x18\x05 \x01(\x05\x12&\n\x04lora\x18\x06 \x01(\x0b\x32\x13.star.v1.LoraConfigH\x00\x88\x01\x01\x12\x1e\n\x16gradient_checkpointing\x18\x07 \x01(\x08\x42\x07\n\x05_lora\"Z\n\nLoraConfig\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\r\n\x05\x61lpha\x18\x02 \x01(\x05\x12\x16\n\x0etarget_modules\x18\x03 \x03(\t\x12\x17\n\x0frank_stabilised\x18\x04 \x01(\x08\"\x95\x02\n\x0eSamplingConfig\x12\x0e\n\x06sigmas\x18\x01 \x03(\x01\x12\x30\n\x07sampler\x18\x02 \x01(\x0e\x32\x1f.star.v1.SamplingConfig.Sampler\x12\x13\n\x0bnoise_level\x18\x03 \x01(\x01\x12\x14\n\x0cwindow_start\x18\x04 \x01(\x05\x12\x13\n\x0bwindow_size\x18\x05 \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x06 \x01(\x01\x12\x1e\n\x16\x64\x65taches_unconditional\x18\x07 \x01(\x08\"I\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\x14\n\x10SAMPLER_FLOW_SDE\x10\x01\x12\x0f\n\x0bSAMPLER_CPS\x10\x02\"\xb9\x01\n\rCaptureConfig\x12\x0e\n\x06\x62locks\x18\x01 \x03(\x05\x12\x11\n\tt5_weight\x18\x02 \x01(\x01\x12\x32\n\tdata_kind\x18\x03 \x01(\x0e\x32\x1f.star.v1.CaptureConfig.DataKind\"Q\n\x08\x44\x61taKind\x12\x19\n\x15\x44\x41TA_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_KIND_UINT8\x10\x01\x12\x15\n\x11\x44\x41TA_KIND_FLOAT16\x10\x02\"\x8d\x01\n\x0fObjectiveConfig\x12\x38\n\x0fpolicy_gradient\x18\x01 \x01(\x0b\x32\x1d.star.v1.PolicyGradientConfigH\x00\x12\x38\n\x0f\x66orward_process\x18\x02 \x01(\x0b\x32\x1d.star.v1.ForwardProcessConfigH\x00\x42\x06\n\x04kind\"\xc0\x01\n\x08KlConfig\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.star.v1.KlConfig.Kind\x12\x0c\n\x04\x62\x65ta\x18\x02 \x01(\x01\x12\x13\n\x06target\x18\x03 \x01(\x01H\x00\x88\x01\x01\"`\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_NONE\x10\x01\x12\r\n\tKIND_MEAN\x10\x02\x12\x11\n\rKIND_VELOCITY\x10\x03\x12\x11\n\rKIND_ANCHORED\x10\x04\x42\t\n\x07_target\"\xd5\x04\n\x14PolicyGradientConfig\x12(\n\x0bratio_level\x18\x01 \x01(\x0e\x32\x13.star.v1.RatioLevel\x12\x12\n\nclip_range\x18\x02 \x01(\x01\x12\x1c\n\x14optimizer_step_count\x18\x04 \x01(\x05\x12\x1b\n\x13on_policy_tolerance\x18\x06 \x01(\x01\x12?\n\x0ctrust_region\x18\x07 \x01(\x0e\x32).star.v1.PolicyGradientConfig.TrustRegion\x12\x14\n\x0ckl_threshold\x18\x08 \x01(\x01\x12\x12\n\nratio_norm\x18\t \x01(\x08\x12=\n\x0bstep_weight\x18\n \x01(\x0e\x32(.star.v1.PolicyGradientConfig.StepWeight\x12\x1d\n\x02kl\x18\x0b \x01(\x0b\x32\x11.star.v1.KlConfig\"\\\n\x0bTrustRegion\x12\x1c\n\x18TRUST_REGION_UNSPECIFIED\x10\x00\x12\x15\n\x11TRUST_REGION_CLIP\x10\x01\x12\x18\n\x14TRUST_REGION_KL_MASK\x10\x02\"x\n\nStepWeight\x12\x1b\n\x17STEP_WEIGHT_UNSPECIFIED\x10\x00\x12\x14\n\x10STEP_WEIGHT_NONE\x10\x01\x12\x1b\n\x17STEP_WEIGHT_STD_OVER_DT\x10\x02\x12\x1a\n\x16STEP_WEIGHT_INVERSE_DT\x10\x03J\x04\x08\x03\x10\x04J\x04\x08\x05\x10\x06R\x07kl_betaR\x0e\x65qualize_steps\"\xbe\x03\n\x14\x46orwardProcessConfig\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\x01\x12\x17\n\x0f\x61\x64vantage_scale\x18\x02 \x01(\x01\x12\x19\n\x11noise_level_count\x18\x03 \x01(\x05\x12\x1c\n\x14optimizer_step_count\x18\x04 \x01(\x05\x12\x11\n\tsigma_min\x18\x05 \x01(\x01\x12\x13\n\x0bsigma_shift\x18\x06 \x01(\x01\x12\x1c\n\x14old_policy_decay_max\x18\x07 \x01(\x01\x12\x1e\n\x16old_policy_decay_slope\x18\x08 \x01(\x01\x12\x30\n\x04\x66orm\x18\t \x01(\x0e\x32\".star.v1.ForwardProcessConfig.Form\x12(\n\x0bratio_level\x18\n \x01(\x0e\x32\x13.star.v1.RatioLevel\x12\x12\n\nclip_range\x18\x0b \x01(\x01\x12\x17\n\x0fold_policy_beta\x18\x0c \x01(\x01\x12\x1d\n\x02kl\x18\r \x01(\x0b\x32\x11.star.v1.KlConfig\"8\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46ORM_NFT\x10\x01\x12\x0c\n\x08\x46ORM_AWM\x10\x02\"\xc5\x01\n\x0fOptimizerConfig\x12\x15\n\rlearning_rate\x18\x01 \x01(\x01\x12\r\n\x05\x62\x65ta1\x18\x02 \x01(\x01\x12\r\n\x05\x62\x65ta2\x18\x03 \x01(\x01\x12\x0f\n\x07\x65psilon\x18\x04 \x01(\x01\x12\x14\n\x0cweight_decay\x18\x05 \x01(\x01\x12\x15\n\rmax_grad_norm\x18\x06 \x01(\x01\x12\x19\n\x11warmup_step_count\x18\x07 \x01(\x05\x12\x16\n\tema_decay\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_ema_decay*x\n\nRatioLevel\x12\x1b\n\x17RATIO_LEVEL_UNSPECIFIED\x10\x00\x12\x18\n\x14RATIO_LEVEL_POSITION\x10\x01\x12\x17\n\x13RATIO_LEVEL_ROLLOUT\x10\x02\x12\x1a\n\x16RATIO_LEVEL_GSPO_TOKEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'star.v1.training_config_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RATIOLEVEL']._serialized_start=2677
-  _globals['_RATIOLEVEL']._serialized_end=2797
+  _globals['_RATIOLEVEL']._serialized_start=2709
+  _globals['_RATIOLEVEL']._serialized_end=2829
   _globals['_TRAININGCONFIG']._serialized_start=43
   _globals['_TRAININGCONFIG']._serialized_end=369
   _globals['_MODELCONFIG']._serialized_start=372
@@ -40,29 +40,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LORACONFIG']._serialized_start=561
   _globals['_LORACONFIG']._serialized_end=651
   _globals['_SAMPLINGCONFIG']._serialized_start=654
-  _globals['_SAMPLINGCONFIG']._serialized_end=899
-  _globals['_SAMPLINGCONFIG_SAMPLER']._serialized_start=826
-  _globals['_SAMPLINGCONFIG_SAMPLER']._serialized_end=899
-  _globals['_CAPTURECONFIG']._serialized_start=902
-  _globals['_CAPTURECONFIG']._serialized_end=1087
-  _globals['_CAPTURECONFIG_DATAKIND']._serialized_start=1006
-  _globals['_CAPTURECONFIG_DATAKIND']._serialized_end=1087
-  _globals['_OBJECTIVECONFIG']._serialized_start=1090
-  _globals['_OBJECTIVECONFIG']._serialized_end=1231
-  _globals['_KLCONFIG']._serialized_start=1234
-  _globals['_KLCONFIG']._serialized_end=1426
-  _globals['_KLCONFIG_KIND']._serialized_start=1319
-  _globals['_KLCONFIG_KIND']._serialized_end=1415
-  _globals['_POLICYGRADIENTCONFIG']._serialized_start=1429
-  _globals['_POLICYGRADIENTCONFIG']._serialized_end=2026
-  _globals['_POLICYGRADIENTCONFIG_TRUSTREGION']._serialized_start=1775
-  _globals['_POLICYGRADIENTCONFIG_TRUSTREGION']._serialized_end=1867
-  _globals['_POLICYGRADIENTCONFIG_STEPWEIGHT']._serialized_start=1869
-  _globals['_POLICYGRADIENTCONFIG_STEPWEIGHT']._serialized_end=1989
-  _globals['_FORWARDPROCESSCONFIG']._serialized_start=2029
-  _globals['_FORWARDPROCESSCONFIG']._serialized_end=2475
-  _globals['_FORWARDPROCESSCONFIG_FORM']._serialized_start=2419
-  _globals['_FORWARDPROCESSCONFIG_FORM']._serialized_end=2475
-  _globals['_OPTIMIZERCONFIG']._serialized_start=2478
-  _globals['_OPTIMIZERCONFIG']._serialized_end=2675
+  _globals['_SAMPLINGCONFIG']._serialized_end=931
+  _globals['_SAMPLINGCONFIG_SAMPLER']._serialized_start=858
+  _globals['_SAMPLINGCONFIG_SAMPLER']._serialized_end=931
+  _globals['_CAPTURECONFIG']._serialized_start=934
+  _globals['_CAPTURECONFIG']._serialized_end=1119
+  _globals['_CAPTURECONFIG_DATAKIND']._serialized_start=1038
+  _globals['_CAPTURECONFIG_DATAKIND']._serialized_end=1119
+  _globals['_OBJECTIVECONFIG']._serialized_start=1122
+  _globals['_OBJECTIVECONFIG']._serialized_end=1263
+  _globals['_KLCONFIG']._serialized_start=1266
+  _globals['_KLCONFIG']._serialized_end=1458
+  _globals['_KLCONFIG_KIND']._serialized_start=1351
+  _globals['_KLCONFIG_KIND']._serialized_end=1447
+  _globals['_POLICYGRADIENTCONFIG']._serialized_start=1461
+  _globals['_POLICYGRADIENTCONFIG']._serialized_end=2058
+  _globals['_POLICYGRADIENTCONFIG_TRUSTREGION']._serialized_start=1807
+  _globals['_POLICYGRADIENTCONFIG_TRUSTREGION']._serialized_end=1899
+  _globals['_POLICYGRADIENTCONFIG_STEPWEIGHT']._serialized_start=1901
+  _globals['_POLICYGRADIENTCONFIG_STEPWEIGHT']._serialized_end=2021
+  _globals['_FORWARDPROCESSCONFIG']._serialized_start=2061
+  _globals['_FORWARDPROCESSCONFIG']._serialized_end=2507
+  _globals['_FORWARDPROCESSCONFIG_FORM']._serialized_start=2451
+  _globals['_FORWARDPROCESSCONFIG_FORM']._serialized_end=2507
+  _globals['_OPTIMIZERCONFIG']._serialized_start=2510
+  _globals['_OPTIMIZERCONFIG']._serialized_end=2707
 # @@protoc_insertion_point(module_scope)

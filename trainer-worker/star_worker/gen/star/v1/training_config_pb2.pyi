@@ -71,7 +71,7 @@ class LoraConfig(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[int] = ..., target_modules: _Optional[_Iterable[str]] = ..., rank_stabilised: _Optional[bool] = ...) -> None: ...
 
 class SamplingConfig(_message.Message):
-    __slots__ = ("sigmas", "sampler", "noise_level", "window_start", "window_size", "guidance_scale")
+    __slots__ = ("sigmas", "sampler", "noise_level", "window_start", "window_size", "guidance_scale", "detaches_unconditional")
     class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SAMPLER_UNSPECIFIED: _ClassVar[SamplingConfig.Sampler]
@@ -86,13 +86,15 @@ class SamplingConfig(_message.Message):
     WINDOW_START_FIELD_NUMBER: _ClassVar[int]
     WINDOW_SIZE_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    DETACHES_UNCONDITIONAL_FIELD_NUMBER: _ClassVar[int]
     sigmas: _containers.RepeatedScalarFieldContainer[float]
     sampler: SamplingConfig.Sampler
     noise_level: float
     window_start: int
     window_size: int
     guidance_scale: float
-    def __init__(self, sigmas: _Optional[_Iterable[float]] = ..., sampler: _Optional[_Union[SamplingConfig.Sampler, str]] = ..., noise_level: _Optional[float] = ..., window_start: _Optional[int] = ..., window_size: _Optional[int] = ..., guidance_scale: _Optional[float] = ...) -> None: ...
+    detaches_unconditional: bool
+    def __init__(self, sigmas: _Optional[_Iterable[float]] = ..., sampler: _Optional[_Union[SamplingConfig.Sampler, str]] = ..., noise_level: _Optional[float] = ..., window_start: _Optional[int] = ..., window_size: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., detaches_unconditional: _Optional[bool] = ...) -> None: ...
 
 class CaptureConfig(_message.Message):
     __slots__ = ("blocks", "t5_weight", "data_kind")
