@@ -26,6 +26,16 @@ describe('lineChart', () => {
     expect(lineChart([{ name: 'a', points: [] }], { title: 't', xLabel: 'x' })).toBe('');
   });
 
+  it('marks changes between two points, and none outside', () => {
+    const points = [2, 3, 4].map((x) => [x, x] as const);
+    const marks = [2, 4, 5].map((x) => ({ x, text: `from ${x} <on>` }));
+    const svg = lineChart([{ name: 'a', points }], { title: 't', xLabel: 'x', marks });
+    expect(svg.match(/<line class="mark"/g)).toHaveLength(1);
+    // Three quarters of the way from 2 to 4.
+    expect(svg).toContain('<line class="mark" x1="393.5" x2="393.5"');
+    expect(svg).toContain('<title>from 4 &lt;on&gt;</title>');
+  });
+
   it('writes short numbers', () => {
     expect([0, 0.123456, 1e-7, 123456].map(shortNumber)).toEqual(['0', '0.1235', '1.0e-7', '1.2e+5']);
   });

@@ -10,6 +10,14 @@ export interface ChartSeries {
 export interface ChartLabels {
   readonly title: string;
   readonly xLabel: string;
+  /** Vertical lines: something changed between x - 1 and x. Those outside the points are left out. */
+  readonly marks?: readonly ChartMark[];
+}
+
+/** A vertical line with its text. */
+export interface ChartMark {
+  readonly x: number;
+  readonly text: string;
 }
 
 const WIDTH = 520;
@@ -57,8 +65,12 @@ export function lineChart(series: readonly ChartSeries[], labels: ChartLabels): 
   const x = (value: number): number => position(value, xRange, MARGIN.left, WIDTH - MARGIN.right);
   const y = (value: number): number => position(value, yScale, HEIGHT - MARGIN.bottom, MARGIN.top);
   const lines = finite.map((entry, index) => seriesSvg(entry, index, x, y)).join('');
+  const marks = (labels.marks ?? [])
+    .filter((mark) => mark.x > xRange.low && mark.x <= xRange.high)
+    .map(markSvg(x))
+    .join('');
   const legend = finite.length > 1 ? legendHtml(finite) : '';
-  return `<figure class="chart"><figcaption>${escapeHtml(labels.title)}${legend}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(labels.title)}">${axesSvg(xRange, yScale, y, labels.xLabel)}${lines}</svg></figure>`;
+  return `<figure class="chart"><figcaption>${escapeHtml(labels.title)}${legend}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(labels.title)}">${axesSvg(xRange, yScale, y, labels.xLabel)}${marks}${lines}</svg></figure>`;
 }
 
 function position(value: number, range: { low: number; high: number }, from: number, to: number): number {
@@ -98,6 +110,14 @@ function seriesSvg(
       `<circle cx="${x(px)}" cy="${y(py)}" r="2.5"><title>${escapeHtml(series.name)}, ${px}: ${shortNumber(py)}</title></circle>`,
   );
   return `<g class="series-${index}"><polyline points="${path}"/>${dots.join('')}</g>`;
+}
+
+function markSvg(x: (value: number) => number): (mark: ChartMark) => string {
+  return ({ x: at, text }) => {
+    const place = x(at - 0.5);
+    const line = `<line class="mark" x1="${place}" x2="${place}" y1="${MARGIN.top}" y2="${HEIGHT - MARGIN.bottom}"/>`;
+    return `<g>${line}<title>${escapeHtml(text)}</title></g>`;
+  };
 }
 
 function legendHtml(series: readonly ChartSeries[]): string {

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { escapeHtml } from './escape-html.js';
-import { lineChart } from './line-chart.js';
+import { type ChartMark, lineChart } from './line-chart.js';
 import { REPORT_STYLE } from './report-style.js';
 import type { AllocationStory, Comparison, Interval, PicturePair, ReportData, ReportPictures } from './report-types.js';
 
@@ -99,8 +99,9 @@ function curves(data: ReportData): string {
     title: 'Held-out strict accuracy',
     xLabel: 'policy version',
   });
+  const marks = swapMarks(data.curves.reward_version ?? []);
   const chart = (name: string): string =>
-    lineChart([{ name, points: data.curves[name] ?? [] }], { title: name, xLabel: 'iteration' });
+    lineChart([{ name, points: data.curves[name] ?? [] }], { title: name, xLabel: 'iteration', marks });
   const names = Object.keys(data.curves).filter((name) => data.onPolicy[name] === undefined);
   const main = names.filter((name) => MAIN_CURVES.test(name)).map(chart);
   const rest = names.filter((name) => !MAIN_CURVES.test(name)).map(chart);
@@ -113,7 +114,19 @@ function curves(data: ReportData): string {
     rest.length === 0
       ? ''
       : `<details><summary>All ${rest.length} other series</summary><div class="charts">${rest.join('')}</div></details>`;
-  return `<h2>Curves</h2><div class="charts">${evaluationChart}${main.join('')}</div>${fold}${gaugeText}`;
+  const swapText =
+    marks.length === 0
+      ? ''
+      : `<p class="soft">Dashed lines: another version of the reward took effect (${marks.map(({ text }) => text).join('; ')}). Rewards on either side are not on one scale; evaluations are always judged by the recipe's reward.</p>`;
+  return `<h2>Curves</h2>${swapText}<div class="charts">${evaluationChart}${main.join('')}</div>${fold}${gaugeText}`;
+}
+
+/** Iterations at which another version of the reward took effect. */
+function swapMarks(versions: readonly (readonly [iteration: number, version: number])[]): ChartMark[] {
+  return versions.flatMap(([iteration, version], index) => {
+    const before = versions[index - 1]?.[1] ?? version;
+    return before === version ? [] : [{ x: iteration, text: `version ${version} from iteration ${iteration} on` }];
+  });
 }
 
 function tagRow(name: string, row: Comparison, look = ''): string {

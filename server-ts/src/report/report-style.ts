@@ -16,7 +16,7 @@ p { margin: 0 0 14px; max-width: 76ch; } .soft, .lead { color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 14px; }
 figure { margin: 0; } .chart { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 14px 14px 8px; }
 figcaption { font-weight: 600; font-size: 14px; margin-bottom: 6px; }
-svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
+svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--line); } .mark { stroke: var(--soft); stroke-dasharray: 3 3; } .tick { fill: var(--soft); font-size: 11px; }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .series-0 { stroke: var(--star); color: var(--star); fill: var(--star); } .series-1 { stroke: var(--second); color: var(--second); fill: var(--second); }
 circle { stroke: none; } .series-0 polyline, .series-1 polyline { fill: none; }

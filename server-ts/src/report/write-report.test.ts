@@ -87,7 +87,7 @@ async function fill(): Promise<void> {
   store.commitIteration({
     runId: RUN,
     iteration: 0,
-    metrics: { reward_mean: 0.25, ratio_max_error: 0 },
+    metrics: { reward_mean: 0.25, ratio_max_error: 0, reward_version: 1 },
     seconds: { sampling: 2, update: 1 },
     rollouts: [{ ...rollout, ...scored, ...files }],
     checkpointVersion: null,
@@ -95,7 +95,7 @@ async function fill(): Promise<void> {
   store.commitIteration({
     runId: RUN,
     iteration: 1,
-    metrics: { reward_mean: 0.75, ratio_max_error: 0 },
+    metrics: { reward_mean: 0.75, ratio_max_error: 0, reward_version: 2 },
     seconds: { sampling: 4, update: 1 },
     rollouts: [],
     checkpointVersion: 2,
@@ -180,6 +180,8 @@ describe('report files', () => {
     expect(html).not.toContain('<b>red</b>');
     expect(html).toContain('learns &quot;circles&quot; &amp; more');
     expect(html).toContain('+40.0 points');
+    expect(html).toContain('another version of the reward took effect (version 2 from iteration 1 on)');
+    expect(html).toContain('<line class="mark"');
     expect(html.match(/src="(?!data:image\/png;base64,)/)).toBeNull();
     expect(html.match(/allocation map of step/g)).toHaveLength(2);
     expect(html).toContain('a <mark>&lt;b&gt;red&lt;/b</mark>&gt; circle');
