@@ -20,6 +20,19 @@ export function bytesText(bytes: number): string {
   return `${Number((bytes / 1024 ** power).toPrecision(3))} ${UNITS[power]}`;
 }
 
+/** What is trained on, then what is only watched. */
+function rewardText({ components, combination }: DryRunView['recipe']['reward']): string {
+  const trained = components.filter(({ weight }) => weight !== 0);
+  const sum = trained.map((part) => {
+    const gate = part.gate === null ? '' : ` where ${part.gate.component} >= ${part.gate.atLeast}`;
+    return `${part.weight} x ${part.name}.${part.value} (${part.scorer})${gate}`;
+  });
+  const watched = components
+    .filter(({ weight }) => weight === 0)
+    .map(({ name, heldOut }) => `; ${heldOut ? 'held out' : 'monitor only'}: ${name}`);
+  return `${sum.join(' + ')}${combination === 'standardized' ? ', standardised one by one' : ''}${watched.join('')}`;
+}
+
 /** Plan of a recipe as text. */
 export function dryRunText({ recipe, summary }: DryRunView): string {
   const { prompts, sampling, model, objective, reward } = recipe;
@@ -29,10 +42,7 @@ export function dryRunText({ recipe, summary }: DryRunView): string {
       'model',
       `${model.path}, ${model.height}x${model.width}, ${model.precision}, ${model.lora === null ? 'full fine-tune' : `LoRA rank ${model.lora.rank}`}`,
     ],
-    [
-      'reward',
-      reward.components.map((part) => `${part.weight} x ${part.name}.${part.value} (${part.scorer})`).join(' + '),
-    ],
+    ['reward', rewardText(reward)],
     ['objective', `${objective.kind}, ${objective.optimizerSteps} optimiser steps an iteration`],
     [
       'allocation',

@@ -80,6 +80,19 @@ describe('star --help', () => {
 });
 
 describe('star run --dry-run', () => {
+  it('tells what is trained on from what is only watched', async () => {
+    const components = `[
+      { name: geneval, scorer: geneval, gate: { component: exact, value: strict, atLeast: 1 } },
+      { name: exact, scorer: geneval, weight: 0 },
+      { name: exam, scorer: geneval, weight: 0, heldOut: true },
+    ]`.replaceAll('\n', ' ');
+    const settings = ['--set', `reward.components=${components}`, '--set', 'reward.combination=standardized'];
+    const { printed } = await star('run', recipe('tiny-geneval-star.yaml'), '--dry-run', ...settings);
+    expect(printed).toContain(
+      '1 x geneval.score (geneval) where exact >= 1, standardised one by one; monitor only: exact; held out: exam',
+    );
+  });
+
   it.each(readdirSync(RECIPES).filter((name) => name.endsWith('.yaml')))('%s has a plan', async (name) => {
     const { code, printed } = await star('run', recipe(name), '--dry-run');
     expect(code).toBe(0);
