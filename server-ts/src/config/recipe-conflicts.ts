@@ -9,6 +9,9 @@ export interface RecipeConflict {
   readonly message: string;
 }
 
+/** Scorers that cannot judge prompts of another task; the others take any prompt. */
+const NEEDS_ITS_PROMPTS: readonly string[] = ['geneval', 'ocr'];
+
 /** Checks across fields; the schema has checked every field by itself. */
 export function recipeConflicts(recipe: Recipe): RecipeConflict[] {
   return [
@@ -107,7 +110,7 @@ function rewardConflicts({ reward, task }: Recipe): RecipeConflict[] {
   if (reward.components.every((component) => component.weight === 0)) {
     found.push(conflict('reward.components', 'all weights are 0, so there is no reward; give one a weight'));
   }
-  const other = reward.components.find(({ scorer }) => scorer !== 'image_text' && scorer !== task);
+  const other = reward.components.find(({ scorer }) => NEEDS_ITS_PROMPTS.includes(scorer) && scorer !== task);
   if (other !== undefined) {
     const message = `scorer ${other.scorer} needs prompts of task ${other.scorer}, the recipe's task is ${task}`;
     found.push(conflict('reward.components', message));

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { tinyRecipe } from '../../test/tiny-recipe.js';
 import { recipeConflicts } from './recipe-conflicts.js';
 
@@ -12,6 +14,13 @@ function problems(components: object[], monitors: object[] = []): string[] {
 }
 
 describe('reward conflicts', () => {
+  it('accepts the example of docs/rewards.md', () => {
+    const page = readFileSync(new URL('../../../docs/rewards.md', import.meta.url), 'utf8');
+    const [, example = ''] = /```yaml\n(reward:\n {2}components:[^`]*?combination:[^`]*)```/.exec(page) ?? [];
+    const { reward } = parse(example) as { reward: object };
+    expect(recipeConflicts(tinyRecipe({ iterations: 20, reward }))).toEqual([]);
+  });
+
   it('accepts gates, transforms, held-out components and monitors that fit together', () => {
     const gated = { ...geneval, gate: { component: 'judge', value: 'strict', atLeast: 1 } };
     const transformed = { ...gated, transform: { scale: 2, clip: [0, 1] } };
