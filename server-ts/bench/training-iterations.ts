@@ -46,6 +46,7 @@ const plane = await startControlPlane({
   host: '127.0.0.1',
   httpPort: 0,
   grpcPort: 0,
+  scorerListen: null,
   leftovers: 'single',
   localWorker: true,
   python: readCommandSettings(process.env).python,

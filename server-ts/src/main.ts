@@ -22,6 +22,10 @@ import { startRpcServer } from './rpc/server.js';
 import { WorkerTrainer } from './rpc/trainer.js';
 import { createWorkerService } from './rpc/worker-service.js';
 import { createRunService } from './run-service.js';
+import { ensureCurveKeys } from './scoring/pool/curve-keys.js';
+import { runScorerHost, type ScorerHostOptions } from './scoring/pool/scorer-host.js';
+import { ScorerHub } from './scoring/pool/scorer-hub.js';
+import type { ScorerEventSink } from './scoring/pool/scorer-pool-options.js';
 import { createRewardScorer, scoreFiles } from './scoring/reward-scorer.js';
 import { ArtifactFiles } from './storage/artifact-files.js';
 import { openDatabase } from './storage/database.js';
@@ -57,6 +61,8 @@ export interface ControlPlane {
   readonly url: string;
   /** Address that workers dial; null: only stored runs are served. */
   readonly grpcAddress: string | null;
+  /** Where scorer processes of other hosts dial in, and its public key; null: nobody can. */
+  readonly scorerHub: { readonly address: string; readonly publicKey: string } | null;
   /** Absolute path. */
   readonly dataDir: string;
   /** Stops in order: no new requests, the run at hand (to be taken up again), the worker, the database. */
@@ -132,7 +138,7 @@ export async function startRecords(dataDirOption: string): Promise<ControlPlane>
     await server.close();
     await foundation.close();
   };
-  return { url: server.url, grpcAddress: null, dataDir: foundation.dataDir, stop };
+  return { url: server.url, grpcAddress: null, scorerHub: null, dataDir: foundation.dataDir, stop };
 }
 
 function layFoundation(dataDir: string, logTo: 'file' | 'stderr'): Foundation {
@@ -165,7 +171,7 @@ async function startServers(
   settings: ControlPlaneSettings,
   foundation: Foundation,
   { lock, closers }: { readonly lock: DataLock; readonly closers: (() => unknown)[] },
-): Promise<{ url: string; grpcAddress: string }> {
+): Promise<Pick<ControlPlane, 'url' | 'grpcAddress' | 'scorerHub'>> {
   const { log, events, store, dataDir } = foundation;
   const prometheus = new PrometheusMetrics(() => trainer.worker !== null);
   const telemetry = new FanOutTelemetry(log, prometheus, events);
@@ -174,7 +180,9 @@ async function startServers(
   const rpc = await startRpcServer({ host: settings.host, port: settings.grpcPort, service });
   closers.push(() => rpc.close());
   const grpcAddress = `${settings.host}:${rpc.port}`;
-  const controller = createController(foundation, trainer, telemetry);
+  const hub = await openScorerHub(settings.scorerListen, dataDir, telemetry);
+  closers.push(() => hub?.close());
+  const controller = createController(foundation, trainer, telemetry, hub);
   const worker = settings.localWorker
     ? createWorker({ grpcAddress, dataDir, python: settings.python }, telemetry, controller)
     : null;
@@ -206,7 +214,8 @@ async function startServers(
   if (settings.leftovers === 'single') stopLeftovers(store);
   controller.start();
   log.info({ url: server.url, grpcAddress, dataDir }, 'control plane started');
-  return { url: server.url, grpcAddress };
+  const scorerHub = hub && { address: hub.endpoint, publicKey: hub.publicKey };
+  return { url: server.url, grpcAddress, scorerHub };
 }
 
 function createTrainer(telemetry: Telemetry): WorkerTrainer {
@@ -219,7 +228,27 @@ function createTrainer(telemetry: Telemetry): WorkerTrainer {
   });
 }
 
-function createController(foundation: Foundation, trainer: WorkerTrainer, telemetry: Telemetry): RunController {
+/** Lets scorer processes of other hosts dial in; keys are in `<data-dir>/scorer-keys`. */
+async function openScorerHub(
+  endpoint: string | null,
+  dataDir: string,
+  telemetry: Telemetry,
+): Promise<ScorerHub | null> {
+  if (endpoint === null) return null;
+  const onEvent = scorerEvents(telemetry);
+  return ScorerHub.listen({ endpoint, keyFolder: join(dataDir, 'scorer-keys'), onEvent });
+}
+
+function scorerEvents(telemetry: Telemetry): ScorerEventSink {
+  return (name, fields) => telemetry.event(`scorer.${name}`, fields);
+}
+
+function createController(
+  foundation: Foundation,
+  trainer: WorkerTrainer,
+  telemetry: Telemetry,
+  hub: ScorerHub | null,
+): RunController {
   const { store, artifacts, reports } = foundation;
   return new RunController({
     store,
@@ -228,10 +257,7 @@ function createController(foundation: Foundation, trainer: WorkerTrainer, teleme
     telemetry,
     clock: systemClock,
     createScorer: (recipe, signal) =>
-      createRewardScorer(recipe, signal, {
-        repoRoot: ROOT,
-        onEvent: (name, fields) => telemetry.event(`scorer.${name}`, fields),
-      }),
+      createRewardScorer(recipe, signal, { repoRoot: ROOT, hub, onEvent: scorerEvents(telemetry) }),
     loadPrompts: (recipe) => loadPrompts(recipe, ROOT),
     onFinished: async (run) => {
       await writeReport(reports, run.runId, run);
@@ -393,3 +419,26 @@ const SCORING_RECIPE = {
   optimizer: { learningRate: 1e-3 },
   worker: { microBatchSize: 1 },
 } as const;
+
+/**
+ * Runs scorer processes on this machine for a control plane on another one, until the signal aborts.
+ *
+ * @returns public key of this host, as soon as it is known, and the end of the work
+ * @throws StarError ARGUMENT_INVALID for a key file that others can read; SCORER_NOT_LOADABLE as `runScorerHost`
+ */
+export async function serveScorers(
+  options: ScorerHostOptions,
+  signal: AbortSignal,
+): Promise<{ readonly publicKey: string; readonly ended: Promise<void> }> {
+  const { publicKey } = await ensureCurveKeys(options.keyFile);
+  return { publicKey, ended: runScorerHost(options, signal) };
+}
+
+/**
+ * Public key of a key file, which is written when it is not there.
+ *
+ * @throws StarError ARGUMENT_INVALID for a file that is none or that others can read
+ */
+export async function scorerPublicKey(keyFile: string): Promise<string> {
+  return (await ensureCurveKeys(keyFile)).publicKey;
+}

@@ -28,6 +28,7 @@ beforeAll(async () => {
     host: '127.0.0.1',
     httpPort: 0,
     grpcPort: 0,
+    scorerListen: null,
     leftovers: 'serve',
     localWorker: true,
     python: PYTHON,

@@ -45,7 +45,7 @@ async function star(...args: readonly string[]): Promise<Outcome> {
         note: (text) => noted.push(text),
         status: () => undefined,
       },
-      server: { dataDir: join(folder, 'data'), host: '127.0.0.1', httpPort: 0, grpcPort: 0 },
+      server: { dataDir: join(folder, 'data'), host: '127.0.0.1', httpPort: 0, grpcPort: 0, scorerListen: null },
       settings: { python: null, serverUrl: null },
       onInterrupt: () => () => undefined,
       exitNow: () => {

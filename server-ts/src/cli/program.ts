@@ -5,6 +5,7 @@ import { rewardHistoryCommand, rewardRollbackCommand, rewardSetCommand, rewardSh
 import { resumeCommand, runCommand } from './run-command.js';
 import { runsCommand, showCommand, stopCommand } from './runs-commands.js';
 import { scoreCommand } from './score-command.js';
+import { scorerHostCommand, scorerKeysCommand } from './scorer-host-command.js';
 import { upCommand } from './up-command.js';
 
 const server = new Option(
@@ -51,6 +52,7 @@ export function createProgram(context: CommandContext, finish: (code: number) =>
   addRewardCommands(program, context, finish);
   addUpCommand(program, context, finish);
   addScoreCommand(program, context, finish);
+  addScorerHostCommands(program, context, finish);
   return program;
 }
 
@@ -159,6 +161,10 @@ function addUpCommand(program: Command, context: CommandContext, finish: Finish)
     .description('serve the HTTP API and one worker on this machine until Ctrl-C')
     .option('--http-port <port>', 'port of the HTTP API (default: $STAR_HTTP_PORT, else 8080)', port)
     .option('--grpc-port <port>', 'port that workers dial (default: $STAR_GRPC_PORT, else 50051)', port)
+    .option(
+      '--scorer-listen <address>',
+      'where scorer hosts dial in, tcp://ADDRESS:PORT (default: $STAR_SCORER_LISTEN, else none)',
+    )
     .option('--no-worker', 'start no worker; it dials in from elsewhere')
     .addOption(dataDir)
     .addOption(json)
@@ -186,4 +192,30 @@ function addScoreCommand(program: Command, context: CommandContext, finish: Fini
       ),
     )
     .action(async (images, options) => finish(await scoreCommand(context, images, options)));
+}
+
+function addScorerHostCommands(program: Command, context: CommandContext, finish: Finish): void {
+  program
+    .command('scorer-host')
+    .description('run scorer processes here for a control plane on another machine, until Ctrl-C')
+    .requiredOption('--connect <address>', 'where its `star up --scorer-listen` listens, tcp://HOST:PORT')
+    .requiredOption('--server-key <key>', 'its public key, as `star up` prints it')
+    .requiredOption('--bundle <dir>', 'folder of the scorer bundle, the same as on the control plane')
+    .option('--processes <number>', 'processes, one core each', wholeNumber, '1')
+    .option('--keys <file>', 'key file of this host; made when it is missing', 'scorer-host.json')
+    .addHelpText(
+      'after',
+      example(
+        'scorer-keys scorer-host.json',
+        "scorer-host --connect tcp://control:7100 --server-key 'KEY' --bundle scorers/tiny-world-detector --processes 8",
+      ),
+    )
+    .action(async (options) => finish(await scorerHostCommand(context, options)));
+  program
+    .command('scorer-keys')
+    .argument('<file>', 'key file; made when it is missing, readable by this user only')
+    .description(
+      'print the public key of a scorer host, for scorer-keys/authorized in the data folder of the control plane',
+    )
+    .action(async (file) => finish(await scorerKeysCommand(context, file)));
 }

@@ -7,6 +7,8 @@ export interface UpOptions {
   readonly dataDir?: string;
   readonly httpPort?: number;
   readonly grpcPort?: number;
+  /** As STAR_SCORER_LISTEN. */
+  readonly scorerListen?: string;
   /** False with `--no-worker`. */
   readonly worker: boolean;
   readonly json?: boolean;
@@ -26,15 +28,20 @@ export async function upCommand(context: CommandContext, options: UpOptions): Pr
     dataDir: dataDirOf(context, options),
     httpPort: options.httpPort ?? context.server.httpPort,
     grpcPort: options.grpcPort ?? context.server.grpcPort,
+    scorerListen: options.scorerListen ?? context.server.scorerListen,
     leftovers: 'serve',
     localWorker: options.worker,
     python: context.settings.python,
     log: 'stderr',
   });
-  const { url, grpcAddress, dataDir } = plane;
-  if (options.json === true) context.output.print(JSON.stringify({ url, grpcAddress, dataDir }));
-  else
-    context.output.print(`HTTP API      ${url}\nworkers dial  ${grpcAddress}\ndata          ${dataDir}\nCtrl-C stops.`);
+  const { url, grpcAddress, dataDir, scorerHub } = plane;
+  if (options.json === true) context.output.print(JSON.stringify({ url, grpcAddress, dataDir, scorerHub }));
+  else {
+    context.output.print(`HTTP API      ${url}\nworkers dial  ${grpcAddress}\ndata          ${dataDir}`);
+    if (scorerHub !== null)
+      context.output.print(`scorers dial  ${scorerHub.address} --server-key '${scorerHub.publicKey}'`);
+    context.output.print('Ctrl-C stops.');
+  }
   try {
     await interrupted.promise;
   } finally {

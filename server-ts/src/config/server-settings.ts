@@ -11,6 +11,8 @@ export interface ServerSettings {
   readonly httpPort: number;
   /** 0: any free port. */
   readonly grpcPort: number;
+  /** ZeroMQ address where scorer processes of other hosts dial in (CURVE); null: nobody can. */
+  readonly scorerListen: string | null;
 }
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -20,6 +22,10 @@ const environment = z.object({
   STAR_HOST: z.string().min(1).default('127.0.0.1'),
   STAR_HTTP_PORT: port.default(8080),
   STAR_GRPC_PORT: port.default(50_051),
+  STAR_SCORER_LISTEN: z
+    .string()
+    .regex(/^tcp:\/\/[^\s]+:(\d+|\*)$/, 'expected tcp://ADDRESS:PORT')
+    .optional(),
   STAR_PYTHON: z.string().min(1).optional(),
   STAR_SERVER: z.url().optional(),
 });
@@ -47,8 +53,14 @@ export function readServerSettings(env: Readonly<Record<string, string | undefin
     });
     throw new StarError('ARGUMENT_INVALID', problems.join('; '));
   }
-  const { STAR_DATA_DIR, STAR_HOST, STAR_HTTP_PORT, STAR_GRPC_PORT } = result.data;
-  return { dataDir: STAR_DATA_DIR, host: STAR_HOST, httpPort: STAR_HTTP_PORT, grpcPort: STAR_GRPC_PORT };
+  const { data } = result;
+  return {
+    dataDir: data.STAR_DATA_DIR,
+    host: data.STAR_HOST,
+    httpPort: data.STAR_HTTP_PORT,
+    grpcPort: data.STAR_GRPC_PORT,
+    scorerListen: data.STAR_SCORER_LISTEN ?? null,
+  };
 }
 
 /**

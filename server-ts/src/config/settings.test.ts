@@ -10,7 +10,13 @@ const recipe = (name: string) =>
 
 describe('readServerSettings', () => {
   it('listens on loopback by default and takes what is set', () => {
-    expect(readServerSettings({})).toEqual({ dataDir: '.star', host: '127.0.0.1', httpPort: 8080, grpcPort: 50_051 });
+    expect(readServerSettings({})).toEqual({
+      dataDir: '.star',
+      host: '127.0.0.1',
+      httpPort: 8080,
+      grpcPort: 50_051,
+      scorerListen: null,
+    });
     expect(readServerSettings({ STAR_HTTP_PORT: '0', STAR_DATA_DIR: '/data' })).toMatchObject({
       httpPort: 0,
       dataDir: '/data',

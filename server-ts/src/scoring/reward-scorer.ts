@@ -7,6 +7,7 @@ import type { RewardScorer, ScoreRequest } from '../pipeline/ports.js';
 import { lineageOf } from './bundle/bundle-lineage.js';
 import type { ScorerManifest } from './bundle/manifest.js';
 import { loadScorerBundle, type ScorerBundle } from './bundle/scorer-bundle.js';
+import type { ScorerHub } from './pool/scorer-hub.js';
 import { ScorerPool } from './pool/scorer-pool.js';
 import type { ScorerEventSink, ScorerPoolOptions } from './pool/scorer-pool-options.js';
 import { abilityOf, SCORER_KINDS } from './scorer-kinds.js';
@@ -16,6 +17,8 @@ export interface RewardScorerOptions {
   /** Folder that relative bundle paths start from. */
   readonly repoRoot: string;
   readonly onEvent: ScorerEventSink;
+  /** Where scorer processes of other hosts dial in; absent: only processes of this machine work. */
+  readonly hub?: ScorerHub | null;
 }
 
 type RewardComponent = Recipe['reward']['components'][number];
@@ -42,7 +45,7 @@ export async function createRewardScorer(
   const pools: { pool: ScorerPool; components: readonly string[] }[] = [];
   try {
     for (const { options: poolOptions, components } of planned) {
-      pools.push({ pool: await ScorerPool.start(poolOptions, signal), components });
+      pools.push({ pool: await ScorerPool.start({ ...poolOptions, hub: options.hub ?? null }, signal), components });
     }
   } catch (error) {
     await Promise.all(pools.map(({ pool }) => pool.close()));

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { readRecipe } from '../../config/read-recipe.js';
 import { recipeSchema } from '../../config/recipe.js';
@@ -23,6 +23,8 @@ import { openHttpScorer } from './http-scorer.js';
 const root = fileURLToPath(new URL('../../../..', import.meta.url));
 const reference = join(root, 'scorers/http-reference');
 const fixtures = new URL('../fixtures/', import.meta.url);
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
 const { signal } = new AbortController();
 const closers: (() => unknown)[] = [];
 let folder = '';
@@ -105,7 +107,7 @@ test('a run scores through the reference server, and every score names bundle ha
   const { bundleHash } = await bundleAt(await startReference());
   const scorer = await startRewardScorer();
   const [scored, abstained] = await scorer.score(await requests('a red circle', ''), signal);
-  expect(scored?.mine).toEqual({
+  expect(scored?.mine).toMatchObject({
     kind: 'value',
     values: { score: 1 },
     evidence: { kind: 'none' },

@@ -1,5 +1,5 @@
+import type { Score } from '../../core/types.js';
 import type { ScorePriority, ScoreRequest } from '../../pipeline/ports.js';
-import type { ScorerOutcome } from '../scorer.js';
 
 /** A batch of pictures on its way through a pool. */
 export interface Batch {
@@ -8,7 +8,7 @@ export interface Batch {
   readonly priority: ScorePriority;
   /** 1 for the first try. */
   attempt: number;
-  readonly resolve: (outcomes: ScorerOutcome[]) => void;
+  readonly resolve: (scores: Score[]) => void;
 }
 
 /** Batches that wait for a process: live ones and shadow ones apart, each in its order. */

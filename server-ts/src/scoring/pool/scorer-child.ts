@@ -4,9 +4,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const STDERR_TAIL_CHARS = 2000;
 
+/** Exit code of a scorer process that the control plane refused: starting it again would not help. */
+export const REFUSED_EXIT_CODE = 3;
+
 /** How a scorer process ended. */
 export interface ScorerExit {
   readonly pid: number;
+  /** Null after a signal, or when it could not be started. */
+  readonly code: number | null;
   /** For people: exit code or signal, and the end of what it wrote to standard error. */
   readonly description: string;
 }
@@ -29,9 +34,9 @@ export class ScorerChild {
       this.#stderrTail = (this.#stderrTail + text).slice(-STDERR_TAIL_CHARS);
     });
     this.exited = new Promise((resolve) => {
-      this.#child.once('error', (error) => resolve({ pid: this.pid, description: error.message }));
+      this.#child.once('error', (error) => resolve({ pid: this.pid, code: null, description: error.message }));
       this.#child.once('close', (code, signal) =>
-        resolve({ pid: this.pid, description: this.#describe(code, signal) }),
+        resolve({ pid: this.pid, code, description: this.#describe(code, signal) }),
       );
     });
   }

@@ -30,11 +30,12 @@ export const MAX_MISSED_BEATS = 15;
 export type PoolMessage =
   | { readonly kind: 'batch'; readonly batchId: bigint; readonly attempt: number; readonly items: ScoreRequest[] }
   | { readonly kind: 'heartbeat' }
-  | { readonly kind: 'shutdown' };
+  | { readonly kind: 'shutdown' }
+  | { readonly kind: 'refusal'; readonly failure: ScoreFailure };
 
 /** Process to pool. */
 export type ProcessMessage =
-  | { readonly kind: 'ready'; readonly bundleHash: string; readonly runtime: string }
+  | { readonly kind: 'ready'; readonly scorer: string; readonly bundleHash: string; readonly runtime: string }
   | { readonly kind: 'loadFailure'; readonly failure: ScoreFailure }
   | { readonly kind: 'result'; readonly batchId: bigint; readonly attempt: number; readonly outcomes: ScorerOutcome[] }
   | { readonly kind: 'heartbeat' };
@@ -59,6 +60,7 @@ export function encodePoolMessage(message: PoolMessage): Uint8Array {
 export function decodePoolMessage(bytes: Uint8Array): PoolMessage {
   const { message } = ScorerRequest.decode(bytes);
   if (message === undefined) throw unknownMessage('ScorerRequest');
+  if (message.$case === 'refusal') return { kind: 'refusal', failure: failureFromWire(message.value) };
   if (message.$case !== 'batch') return { kind: message.$case };
   const { batchId, attempt, items } = message.value;
   return { kind: 'batch', batchId, attempt, items: items.map(itemFromWire) };
@@ -87,6 +89,7 @@ export function decodeProcessMessage(bytes: Uint8Array): ProcessMessage {
 }
 
 function poolMessageToWire(message: PoolMessage): NonNullable<ScorerRequest['message']> {
+  if (message.kind === 'refusal') return { $case: 'refusal', value: failureToWire(message.failure) };
   if (message.kind !== 'batch') return { $case: message.kind, value: {} };
   const { batchId, attempt, items } = message;
   return { $case: 'batch', value: { batchId, attempt, items: items.map(itemToWire) } };
@@ -95,7 +98,7 @@ function poolMessageToWire(message: PoolMessage): NonNullable<ScorerRequest['mes
 function processMessageToWire(message: ProcessMessage): NonNullable<ScorerReply['message']> {
   switch (message.kind) {
     case 'ready':
-      return { $case: 'ready', value: { bundleHash: message.bundleHash, runtime: message.runtime } };
+      return { $case: 'ready', value: message };
     case 'loadFailure':
       return { $case: 'loadFailure', value: failureToWire(message.failure) };
     case 'result': {

@@ -1,4 +1,5 @@
 import type { BundleLineage } from '../bundle/bundle-lineage.js';
+import type { ScorerHub } from './scorer-hub.js';
 
 /** Receives what happens in a pool, for logs and metrics. Must not throw. */
 export type ScorerEventSink = (name: string, fields: Readonly<Record<string, string | number>>) => void;
@@ -17,6 +18,8 @@ export interface ScorerPoolOptions {
   /** Tries of a batch before its pictures fail. */
   readonly maxAttempts: number;
   readonly onEvent: ScorerEventSink;
+  /** Where scorer processes of other hosts dial in; absent: only processes of this machine work. */
+  readonly hub?: ScorerHub | null;
   readonly heartbeatMs?: number;
   /** Limit for loading a bundle in a process. */
   readonly startTimeoutMs?: number;

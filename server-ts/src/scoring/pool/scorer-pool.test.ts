@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test, vi } from 'vitest';
 import type { PromptRecord, Score } from '../../core/types.js';
 import type { ScoreRequest } from '../../pipeline/ports.js';
 import { lineageOf } from '../bundle/bundle-lineage.js';
@@ -10,6 +10,8 @@ import { loadScorerBundle } from '../bundle/scorer-bundle.js';
 import { writeDetectorBundle } from '../fixtures/detector-bundle.js';
 import { ScorerPool } from './scorer-pool.js';
 import type { ScorerEventSink, ScorerPoolOptions } from './scorer-pool-options.js';
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const signal = new AbortController().signal;
 const prompt: PromptRecord = {

@@ -1,12 +1,14 @@
 import { parseArgs } from 'node:util';
-import { Dealer } from 'zeromq';
+import { Dealer, type SocketOptions } from 'zeromq';
 import { StarError } from '../../core/errors.js';
 import type { ScoreRequest } from '../../pipeline/ports.js';
 import { loadScorerBundle } from '../bundle/scorer-bundle.js';
 import { decodePng } from '../image/rgb-image.js';
 import { loadScorer } from '../load-scorer.js';
-import { ONNX_RUNTIME } from '../onnx-session.js';
+import { runtimeInUse } from '../onnx-session.js';
 import { failedOutcome, requireFinite, type Scorer, type ScorerInput, type ScorerOutcome } from '../scorer.js';
+import { readCurveKeys } from './curve-keys.js';
+import { REFUSED_EXIT_CODE } from './scorer-child.js';
 import {
   decodePoolMessage,
   encodeProcessMessage,
@@ -14,6 +16,7 @@ import {
   type PoolMessage,
   type ProcessMessage,
 } from './scorer-messages.js';
+import { REMOTE_BEATS } from './scorer-socket.js';
 import { SocketWriter } from './socket-writer.js';
 
 /**
@@ -26,6 +29,8 @@ interface Arguments {
   readonly identity: string;
   readonly bundle: string;
   readonly heartbeatMs: number;
+  /** CURVE of a process whose pool is on another host; empty on this one. */
+  readonly curve: SocketOptions<Dealer>;
 }
 
 class ScorerProcess {
@@ -39,7 +44,10 @@ class ScorerProcess {
   constructor(args: Arguments) {
     this.#arguments = args;
     // linger: an answer that the pool no longer wants must not keep the process alive.
-    this.#socket = new Dealer({ routingId: args.identity, linger: 1000 });
+    this.#socket = new Dealer({ routingId: args.identity, linger: 1000, ...args.curve });
+    this.#socket.events.on('handshake:error:auth', () =>
+      refuse(`the control plane does not know the key of this host, ${args.curve.curvePublicKey}`),
+    );
     this.#writer = new SocketWriter(this.#socket);
   }
 
@@ -62,7 +70,13 @@ class ScorerProcess {
       const bundle = await loadScorerBundle(this.#arguments.bundle);
       const scorer = await loadScorer(bundle);
       this.#loading = false;
-      this.#send({ kind: 'ready', bundleHash: bundle.bundleHash, runtime: scorer.runtime ?? ONNX_RUNTIME });
+      const { name, version } = bundle.manifest;
+      this.#send({
+        kind: 'ready',
+        scorer: `${name} ${version}`,
+        bundleHash: bundle.bundleHash,
+        runtime: scorer.runtime ?? runtimeInUse(),
+      });
       return scorer;
     } catch (error) {
       const { reason, message } = StarError.from(error);
@@ -78,6 +92,7 @@ class ScorerProcess {
       this.#missedBeats = 0;
       if (frame === undefined) continue;
       const message = decodePoolMessage(frame);
+      if (message.kind === 'refusal') refuse(message.failure.message);
       if (message.kind === 'shutdown') return work;
       if (message.kind !== 'batch') continue;
       const decoded = Promise.all(message.items.map(decodeItem));
@@ -146,27 +161,45 @@ function failureOf(error: unknown): ScorerOutcome {
   return failedOutcome(reason, message);
 }
 
-function exitWith(message: string): never {
+function exitWith(message: string, code = 1): never {
   process.stderr.write(`scorer process: ${message}\n`);
-  process.exit(1);
+  process.exit(code);
 }
 
-function readArguments(): Arguments {
+function refuse(message: string): never {
+  exitWith(message, REFUSED_EXIT_CODE);
+}
+
+async function readArguments(): Promise<Arguments> {
   const option = { type: 'string' } as const;
   const { values } = parseArgs({
-    options: { endpoint: option, identity: option, bundle: option, 'heartbeat-ms': option },
+    options: {
+      endpoint: option,
+      identity: option,
+      bundle: option,
+      'heartbeat-ms': option,
+      'key-file': option,
+      'server-key': option,
+    },
   });
   const { endpoint, identity, bundle } = values;
   const heartbeatMs = Number(values['heartbeat-ms']);
   if (!endpoint || !identity || !bundle || !(heartbeatMs > 0)) {
     exitWith('expected --endpoint, --identity, --bundle and --heartbeat-ms; it is started by the scorer pool');
   }
-  return { endpoint, identity, bundle, heartbeatMs };
+  const curve = await readCurve(values['key-file'], values['server-key']);
+  return { endpoint, identity, bundle, heartbeatMs, curve };
+}
+
+async function readCurve(keyFile: string | undefined, serverKey: string | undefined): Promise<SocketOptions<Dealer>> {
+  if (keyFile === undefined || serverKey === undefined) return {};
+  const { publicKey, secretKey } = await readCurveKeys(keyFile);
+  return { ...REMOTE_BEATS, curvePublicKey: publicKey, curveSecretKey: secretKey, curveServerKey: serverKey };
 }
 
 // Standard input is a pipe from the parent: it closes when the parent dies, however that happens.
 process.stdin.on('close', () => process.exit(0)).resume();
 // Ctrl-C reaches the whole process group; the pool decides when its processes end.
 process.on('SIGINT', () => undefined);
-await new ScorerProcess(readArguments()).run();
+await new ScorerProcess(await readArguments()).run();
 process.exit(0);

@@ -1,5 +1,6 @@
 import type { Batch } from './batch-queue.js';
 import type { ScorerChild } from './scorer-child.js';
+import type { PoolMessage } from './scorer-messages.js';
 
 /**
  * Batches that a process may hold: one in its graph, one that is decoded meanwhile, one on the way. With two, decoding waits for
@@ -7,12 +8,22 @@ import type { ScorerChild } from './scorer-child.js';
  */
 const CREDITS = 3;
 
-/** Place of one process; the process in it may be replaced. */
+/** A socket that reaches processes by their identity. */
+export interface ScorerLink {
+  send(identity: string, message: PoolMessage): void;
+}
+
+/** Place of one process; a process of this machine may be replaced, one of another host leaves with its place. */
 export interface Slot {
+  readonly link: ScorerLink;
+  /** Whether the process belongs to another host, which starts and ends it. */
+  readonly remote: boolean;
   state: 'starting' | 'ready' | 'waiting' | 'lost';
   /** New for every process, so that a late word of a replaced one is not taken for its successor's. */
   identity: string;
   child: ScorerChild | null;
+  /** What the process runs on, for lineage. */
+  runtime: string;
   /** First entry is at work. */
   inFlight: Batch[];
   /** Start limit, batch limit or backoff: a slot waits for one thing at a time. */
@@ -21,16 +32,25 @@ export interface Slot {
   failuresInARow: number;
 }
 
-export function newSlot(): Slot {
+export function newSlot(link: ScorerLink, known: Partial<Slot> = {}): Slot {
   return {
+    link,
+    remote: false,
     state: 'starting',
     identity: '',
     child: null,
+    runtime: '',
     inFlight: [],
     timer: undefined,
     missedBeats: 0,
     failuresInARow: 0,
+    ...known,
   };
+}
+
+/** For logs and messages. */
+export function slotName({ child, identity }: Slot): string {
+  return child === null ? `process ${identity} of another host` : `process ${child.pid}`;
 }
 
 /**

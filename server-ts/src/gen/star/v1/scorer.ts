@@ -82,6 +82,9 @@ export interface ScorerRequest {
     | //
     /** Finish the batch at hand and exit. */
     { $case: "shutdown"; value: ScorerShutdown }
+    | //
+    /** To a process of another host: it cannot help here, and starting it again would not change that. */
+    { $case: "refusal"; value: ScoreFailure }
     | undefined;
 }
 
@@ -118,6 +121,8 @@ export interface ScorerReady {
   bundleHash: string;
   /** Runtime and version, for example "onnxruntime-node 1.30.0". */
   runtime: string;
+  /** Name and version of the bundle. */
+  scorer: string;
 }
 
 /** Pictures that are scored together. */
@@ -372,6 +377,9 @@ export const ScorerRequest: MessageFns<ScorerRequest> = {
       case "shutdown":
         ScorerShutdown.encode(message.message.value, writer.uint32(26).fork()).join();
         break;
+      case "refusal":
+        ScoreFailure.encode(message.message.value, writer.uint32(34).fork()).join();
+        break;
     }
     return writer;
   },
@@ -413,6 +421,14 @@ export const ScorerRequest: MessageFns<ScorerRequest> = {
             message.message = { $case: "shutdown", value: ScorerShutdown.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.message = { $case: "refusal", value: ScoreFailure.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -433,6 +449,8 @@ export const ScorerRequest: MessageFns<ScorerRequest> = {
         ? { $case: "heartbeat", value: ScorerHeartbeat.fromJSON(object.heartbeat) }
         : isSet(object.shutdown)
         ? { $case: "shutdown", value: ScorerShutdown.fromJSON(object.shutdown) }
+        : isSet(object.refusal)
+        ? { $case: "refusal", value: ScoreFailure.fromJSON(object.refusal) }
         : undefined,
     };
   },
@@ -445,6 +463,8 @@ export const ScorerRequest: MessageFns<ScorerRequest> = {
       obj.heartbeat = ScorerHeartbeat.toJSON(message.message.value);
     } else if (message.message?.$case === "shutdown") {
       obj.shutdown = ScorerShutdown.toJSON(message.message.value);
+    } else if (message.message?.$case === "refusal") {
+      obj.refusal = ScoreFailure.toJSON(message.message.value);
     }
     return obj;
   },
@@ -470,6 +490,12 @@ export const ScorerRequest: MessageFns<ScorerRequest> = {
       case "shutdown": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "shutdown", value: ScorerShutdown.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "refusal": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "refusal", value: ScoreFailure.fromPartial(object.message.value) };
         }
         break;
       }
@@ -728,7 +754,7 @@ export const ScorerShutdown: MessageFns<ScorerShutdown> = {
 };
 
 function createBaseScorerReady(): ScorerReady {
-  return { bundleHash: "", runtime: "" };
+  return { bundleHash: "", runtime: "", scorer: "" };
 }
 
 export const ScorerReady: MessageFns<ScorerReady> = {
@@ -738,6 +764,9 @@ export const ScorerReady: MessageFns<ScorerReady> = {
     }
     if (message.runtime !== "") {
       writer.uint32(18).string(message.runtime);
+    }
+    if (message.scorer !== "") {
+      writer.uint32(26).string(message.scorer);
     }
     return writer;
   },
@@ -771,6 +800,14 @@ export const ScorerReady: MessageFns<ScorerReady> = {
             message.runtime = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.scorer = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -791,6 +828,7 @@ export const ScorerReady: MessageFns<ScorerReady> = {
         ? globalThis.String(object.bundle_hash)
         : "",
       runtime: isSet(object.runtime) ? globalThis.String(object.runtime) : "",
+      scorer: isSet(object.scorer) ? globalThis.String(object.scorer) : "",
     };
   },
 
@@ -802,6 +840,9 @@ export const ScorerReady: MessageFns<ScorerReady> = {
     if (message.runtime !== "") {
       obj.runtime = message.runtime;
     }
+    if (message.scorer !== "") {
+      obj.scorer = message.scorer;
+    }
     return obj;
   },
 
@@ -812,6 +853,7 @@ export const ScorerReady: MessageFns<ScorerReady> = {
     const message = createBaseScorerReady();
     message.bundleHash = object.bundleHash ?? "";
     message.runtime = object.runtime ?? "";
+    message.scorer = object.scorer ?? "";
     return message;
   },
 };

@@ -22,14 +22,16 @@ CHARACTER_OPERATION_INSERT: CharacterOperation
 CHARACTER_OPERATION_DELETE: CharacterOperation
 
 class ScorerRequest(_message.Message):
-    __slots__ = ("batch", "heartbeat", "shutdown")
+    __slots__ = ("batch", "heartbeat", "shutdown", "refusal")
     BATCH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     SHUTDOWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
     batch: ScoreBatch
     heartbeat: ScorerHeartbeat
     shutdown: ScorerShutdown
-    def __init__(self, batch: _Optional[_Union[ScoreBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[ScorerHeartbeat, _Mapping]] = ..., shutdown: _Optional[_Union[ScorerShutdown, _Mapping]] = ...) -> None: ...
+    refusal: ScoreFailure
+    def __init__(self, batch: _Optional[_Union[ScoreBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[ScorerHeartbeat, _Mapping]] = ..., shutdown: _Optional[_Union[ScorerShutdown, _Mapping]] = ..., refusal: _Optional[_Union[ScoreFailure, _Mapping]] = ...) -> None: ...
 
 class ScorerReply(_message.Message):
     __slots__ = ("ready", "load_failure", "result", "heartbeat")
@@ -52,12 +54,14 @@ class ScorerShutdown(_message.Message):
     def __init__(self) -> None: ...
 
 class ScorerReady(_message.Message):
-    __slots__ = ("bundle_hash", "runtime")
+    __slots__ = ("bundle_hash", "runtime", "scorer")
     BUNDLE_HASH_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    SCORER_FIELD_NUMBER: _ClassVar[int]
     bundle_hash: str
     runtime: str
-    def __init__(self, bundle_hash: _Optional[str] = ..., runtime: _Optional[str] = ...) -> None: ...
+    scorer: str
+    def __init__(self, bundle_hash: _Optional[str] = ..., runtime: _Optional[str] = ..., scorer: _Optional[str] = ...) -> None: ...
 
 class ScoreBatch(_message.Message):
     __slots__ = ("batch_id", "attempt", "items")
