@@ -10,14 +10,15 @@ import { RunController } from './run-controller.js';
 const FAILURE = 'REWARD_NOT_TRUSTED: missing monitor of geneval: 0.25 is above 0.2 over 1 iterations, in iteration 2';
 
 /** A run of 5 iterations in which a quarter of the scores of iterations 2 and 3 is missing, with a monitor of that. */
-function world(action: string, interrupt?: Interrupt) {
+function world(action: string, interrupt?: Interrupt, quorum: object = {}) {
   const store = new MemoryRunStore(() => '2026-01-01T00:00:00.000Z');
+  const outage = { over: false };
   const events: { name: string; iteration: unknown }[] = [];
   const controller = new RunController({
     store,
     artifacts: new MemoryArtifacts(),
     trainer: new ScriptedTrainer(interrupt),
-    createScorer: async () => new ScriptedScorer({ fails: (id) => id === '2-0-1' || id === '3-0-1' }),
+    createScorer: async () => new ScriptedScorer({ fails: (id) => !outage.over && (id === '2-0-1' || id === '3-0-1') }),
     loadPrompts: async () => ({ train: TINY_PROMPTS, evaluation: TINY_PROMPTS }),
     telemetry: { event: (name, { iteration }) => events.push({ name, iteration }), metrics: () => undefined },
     clock: new FakeClock(),
@@ -27,12 +28,12 @@ function world(action: string, interrupt?: Interrupt) {
   const components = [{ name: 'geneval', scorer: 'geneval' }];
   store.createRun({
     runId: 'r1',
-    recipe: tinyRecipe({ iterations: 5, reward: { components, monitors } }),
+    recipe: tinyRecipe({ iterations: 5, reward: { components, monitors, quorum } }),
     recipeText: '',
   });
   controller.submit('r1');
   const alarms = () => events.filter(({ name }) => name === 'reward.alarm').map(({ iteration }) => iteration);
-  return { store, controller, alarms };
+  return { store, controller, alarms, outage };
 }
 
 async function warned() {
@@ -102,5 +103,27 @@ describe('a monitor', () => {
     at.store.setState('r2', 'STOPPING', FAILURE);
     at.controller.start();
     expect(at.store.getRun('r2')).toMatchObject({ state: 'STOPPED', failure: FAILURE });
+  });
+});
+
+describe('a missed quorum', () => {
+  it('holds the run without training on the iteration; resumed after the outage, it goes on', async () => {
+    const at = world('warn', undefined, { share: 0.8, action: 'hold' });
+    await at.controller.idle();
+    expect(at.store.getRun('r1')).toMatchObject({
+      state: 'STOPPED',
+      completedIterations: 2,
+      failure: expect.stringMatching(/^SCORER_CRASHED: only 3 of the 4 rollouts of iteration 2 .* asks for 0.8;/),
+    });
+    at.outage.over = true;
+    at.controller.resume('r1');
+    await at.controller.idle();
+    expect(at.store.getRun('r1')).toMatchObject({ state: 'SUCCEEDED', completedIterations: 5, failure: null });
+  });
+
+  it('fails the run where the recipe says stop', async () => {
+    const at = world('warn', undefined, { share: 0.8 });
+    await at.controller.idle();
+    expect(at.store.getRun('r1')).toMatchObject({ state: 'FAILED', completedIterations: 2 });
   });
 });
