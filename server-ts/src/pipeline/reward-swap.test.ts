@@ -21,6 +21,8 @@ class World {
   readonly trainer: SteeredTrainer;
   readonly controller: RunController;
   readonly scorers: ScriptedScorer[] = [];
+  /** Groups in the order in which scorers were asked: bundle and first rollout. */
+  readonly asked: string[] = [];
   readonly happened = new EventEmitter();
   /** Scores of the bundle `held` come after this. */
   readonly held = Promise.withResolvers<void>();
@@ -51,7 +53,10 @@ class World {
       name: bundle,
       fails: () => bundle === 'silent',
       value: bundle === 'opposite' ? (image) => 10 - value(image) : value,
-      gate: () => (bundle === 'held' ? this.held.promise : Promise.resolve()),
+      gate: ([first]) => {
+        this.asked.push(`${bundle} ${first}`);
+        return bundle === 'held' ? this.held.promise : Promise.resolve();
+      },
     });
     this.scorers.push(scorer);
     return scorer;
@@ -137,11 +142,17 @@ describe('a staged reward', () => {
     expect(world.scorers.every(({ closed }) => closed)).toBe(true);
   });
 
-  it('is scored at low priority', async () => {
+  it('scores at low priority, when the reward in effect has scored all groups', async () => {
     const world = await new World(swapAt(1, reward('opposite'))).finish();
     const priorities = (name: string) => world.scorers.find((each) => each.name === name)?.priorities;
     expect(priorities('opposite')?.slice(0, 3)).toEqual(['shadow', 'shadow', 'live']);
     expect(priorities('shipped')).not.toContain('shadow');
+    expect(world.asked.filter((each) => / 1-/.test(each))).toEqual([
+      'shipped 1-0-0',
+      'shipped 1-1-0',
+      'opposite 1-0-0',
+      'opposite 1-1-0',
+    ]);
   });
 
   it('whose weights alone change gives the same order on another scale', async () => {

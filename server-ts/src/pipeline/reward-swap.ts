@@ -1,12 +1,10 @@
 import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
-import { compareRewards, type JudgedGroup, judgedGroups, type RewardComparison } from '../core/reward-comparison.js';
 import { mayTakeEffect, pendingVersion, versionAt } from '../core/reward-version.js';
-import { groupRewards } from '../core/rewards.js';
 import type { RewardScorer, ScoreRequest, StoredRewardEvent, StoredRewardVersion } from './ports.js';
-import { isReached, quorumFailure } from './quorum.js';
-import { advantageSettings, type ScoredGroup } from './reward-stage.js';
+import type { ScoredGroup } from './reward-stage.js';
 import type { RunServices } from './run-session.js';
+import { comparisonFields, type ObservedGroup, shadowComparison } from './shadow-scoring.js';
 
 /** What judges one iteration, from its first picture to its last. */
 export interface RewardInEffect {
@@ -16,12 +14,6 @@ export interface RewardInEffect {
   readonly scorer: RewardScorer;
 }
 
-/** A group that the reward in effect has judged, and what the staged one says of the same pictures. */
-interface ShadowedGroup {
-  readonly inEffect: ScoredGroup;
-  readonly staged: ScoredGroup;
-}
-
 /** The version that waits, with everything that works for it. */
 interface StagedReward {
   readonly version: StoredRewardVersion;
@@ -29,8 +21,8 @@ interface StagedReward {
   /** Ends loading and shadow scoring. */
   readonly abort: AbortController;
   readonly scorer: Promise<RewardScorer>;
-  /** Groups of the iteration at hand; null: its shadow is complete. */
-  shadow: Promise<ShadowedGroup>[] | null;
+  /** Groups of the iteration at hand since it was staged; null: they are all there. */
+  observed: ObservedGroup[] | null;
 }
 
 type SwapServices = Pick<RunServices, 'store' | 'createScorer' | 'telemetry'>;
@@ -78,7 +70,7 @@ export class RewardSwap {
     const abort = new AbortController();
     const recipe = { ...this.recipe, reward: version.reward };
     const scorer = this.services.createScorer(recipe, AbortSignal.any([this.signal, abort.signal]));
-    this.#staged = { version, recipe, abort, scorer, shadow: [] };
+    this.#staged = { version, recipe, abort, scorer, observed: [] };
     this.#event('reward.staged', { version: version.version, author: version.author });
     void this.#check(this.#staged);
   }
@@ -91,23 +83,23 @@ export class RewardSwap {
   async at(iteration: number): Promise<RewardInEffect> {
     this.#iteration = iteration;
     this.#scoredGroups = 0;
-    // A shadow that is not complete belongs to an iteration that broke off.
-    if (this.#staged?.shadow) this.#staged.shadow = [];
+    // Groups that are not all there belong to an iteration that broke off.
+    if (this.#staged?.observed) this.#staged.observed = [];
     const lineage = this.services.store.rewardVersions(this.runId);
     if (this.#staged !== null && mayTakeEffect(lineage, iteration)) return this.#activate(this.#staged, iteration);
     return this.#load(versionAt(lineage, iteration));
   }
 
-  /** Told of every group of an iteration that has its rewards; the staged reward scores the same pictures. */
+  /**
+   * Told of every group of an iteration that has its rewards. With the last one the staged reward begins to score the same
+   * pictures: then nobody waits for scores any more, and the worker updates.
+   */
   readonly observe = (requests: readonly ScoreRequest[], inEffect: ScoredGroup): void => {
     this.#scoredGroups += 1;
     const staged = this.#staged;
-    if (staged === null || staged.shadow === null || staged.version.rollbackOf !== null) return;
-    const group = shadowedGroup(staged, requests, inEffect);
-    // Reported where all of them are awaited, or by nobody: the shadow of an iteration that breaks off is dropped.
-    group.catch(() => undefined);
-    staged.shadow.push(group);
-    if (this.#scoredGroups === this.recipe.prompts.groupsPerIteration) void this.#conclude(staged, staged.shadow);
+    if (staged === null || staged.observed === null || staged.version.rollbackOf !== null) return;
+    staged.observed.push({ requests, inEffect });
+    if (this.#scoredGroups === this.recipe.prompts.groupsPerIteration) void this.#shadow(staged, staged.observed);
   };
 
   /**
@@ -178,16 +170,16 @@ export class RewardSwap {
     }
   }
 
-  async #conclude(staged: StagedReward, groups: readonly Promise<ShadowedGroup>[]): Promise<void> {
-    staged.shadow = null;
+  async #shadow(staged: StagedReward, observed: readonly ObservedGroup[]): Promise<void> {
+    staged.observed = null;
     const { version } = staged.version;
     const inEffect = this.#inEffect?.recipe ?? this.recipe;
     const iteration = this.#iteration;
     try {
-      const shadow = comparison(await Promise.all(groups), { iteration, inEffect, staged: staged.recipe });
+      const shadow = await shadowComparison(observed, { ...staged, inEffect, iteration });
       if (this.#staged !== staged) return;
       this.#advance({ kind: 'shadowed', version, shadow });
-      this.#event('reward.shadowed', { version, ...shadowFields(shadow) });
+      this.#event('reward.shadowed', { version, ...comparisonFields(shadow) });
     } catch (error) {
       this.#refuse(staged, error);
     }
@@ -209,52 +201,4 @@ export class RewardSwap {
   #event(name: string, fields: Readonly<Record<string, string | number | null>>): void {
     this.services.telemetry.event(name, { runId: this.runId, ...fields });
   }
-}
-
-async function shadowedGroup(
-  { scorer, recipe, abort }: StagedReward,
-  requests: readonly ScoreRequest[],
-  inEffect: ScoredGroup,
-): Promise<ShadowedGroup> {
-  const scores = await (await scorer).score(requests, abort.signal, { priority: 'shadow' });
-  return { inEffect, staged: { scores, rewards: groupRewards(scores, recipe.reward.components) } };
-}
-
-/** @throws StarError when the staged reward has a number for too few pictures: it would end the run */
-function comparison(
-  groups: readonly ShadowedGroup[],
-  by: { readonly iteration: number; readonly inEffect: Recipe; readonly staged: Recipe },
-): RewardComparison {
-  const [inEffect, staged] = [groups.map((group) => group.inEffect), groups.map((group) => group.staged)];
-  const rewards = staged.flatMap((group) => group.rewards);
-  const { share } = by.staged.reward.quorum;
-  if (!isReached(rewards, share)) throw quorumFailure(by.iteration, rewards, share);
-  const after = judged(staged, by.staged);
-  return compareRewards(
-    judged(inEffect, by.inEffect).map((before, index) => ({ before, after: after[index] ?? before })),
-  );
-}
-
-function judged(groups: readonly ScoredGroup[], recipe: Recipe): JudgedGroup[] {
-  return judgedGroups(
-    groups.map(({ rewards }) => rewards),
-    advantageSettings(recipe),
-  );
-}
-
-/** What live views and logs show of a shadow. */
-function shadowFields(shadow: RewardComparison): Readonly<Record<string, number | null>> {
-  const { pictureCount, missingAfter, agreement, flipped, spearman, kendall, before, after } = shadow;
-  return {
-    pictureCount,
-    missingAfter,
-    agreement,
-    flipped,
-    spearman,
-    kendall,
-    meanBefore: before?.mean ?? null,
-    meanAfter: after?.mean ?? null,
-    standardDeviationBefore: before?.standardDeviation ?? null,
-    standardDeviationAfter: after?.standardDeviation ?? null,
-  };
 }
