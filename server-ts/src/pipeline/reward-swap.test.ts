@@ -228,6 +228,19 @@ describe('a staged reward', () => {
     expect(world.scorers.every(({ closed }) => closed)).toBe(true);
   });
 
+  it('that the store refuses to write about does not end the run', async () => {
+    const world = await new World((at) => async (place, iteration) => {
+      if (place !== 'rollout' || iteration !== 1) return;
+      const failed = once(at.happened, 'reward.bookkeeping_failed');
+      at.stage(reward('opposite'));
+      at.store.advanceReward = () => {
+        throw new StarError('STORAGE_FAILED', 'no space left');
+      };
+      await failed;
+    }).finish();
+    expect([world.store.getRun('r1').state, world.states]).toEqual(['SUCCEEDED', ['ACTIVE', 'STAGED']]);
+  });
+
   it('is refused for a run that has ended', async () => {
     const world = await new World(nothing).finish();
     expect(() => world.stage(reward('opposite'))).toThrow(expect.objectContaining({ reason: 'STATE_CONFLICT' }));

@@ -72,7 +72,7 @@ export class RewardSwap {
     const scorer = this.services.createScorer(recipe, AbortSignal.any([this.signal, abort.signal]));
     this.#staged = { version, recipe, abort, scorer, observed: [] };
     this.#event('reward.staged', { version: version.version, author: version.author });
-    void this.#check(this.#staged);
+    this.#inBackground(this.#check(this.#staged));
   }
 
   /**
@@ -99,7 +99,9 @@ export class RewardSwap {
     const staged = this.#staged;
     if (staged === null || staged.observed === null || staged.version.rollbackOf !== null) return;
     staged.observed.push({ requests, inEffect });
-    if (this.#scoredGroups === this.recipe.prompts.groupsPerIteration) void this.#shadow(staged, staged.observed);
+    if (this.#scoredGroups === this.recipe.prompts.groupsPerIteration) {
+      this.#inBackground(this.#shadow(staged, staged.observed));
+    }
   };
 
   /**
@@ -135,9 +137,9 @@ export class RewardSwap {
   async #activate(staged: StagedReward, iteration: number): Promise<RewardInEffect> {
     const { version } = staged.version;
     this.#advance({ kind: 'activated', version, iteration });
+    this.#staged = null;
     this.#retire();
     this.#inEffect = { version, recipe: staged.recipe, scorer: await staged.scorer };
-    this.#staged = null;
     this.#event('reward.activated', { version, iteration });
     return this.#inEffect;
   }
@@ -158,6 +160,13 @@ export class RewardSwap {
   /** Nobody waits for it before the end of the run. One that could not be loaded has nothing to close. */
   #closeLater(scorer: Promise<RewardScorer>): void {
     this.#closing.push(scorer.then((loaded) => loaded.close()).catch(() => undefined));
+  }
+
+  /** The run goes on when the store refuses what is said of a staged reward; it then waits for the next start. */
+  #inBackground(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#event('reward.bookkeeping_failed', { message: StarError.from(error).message });
+    });
   }
 
   async #check(staged: StagedReward): Promise<void> {
