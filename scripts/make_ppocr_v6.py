@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import yaml
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "scorers/ppocr-v6/manifest.yaml"
+TEMPLATE = Path(__file__).resolve().parent.parent / "scorers/ppocr-v6/manifest.template.yaml"
 WEIGHTS = {"detector.onnx": "PP-OCRv6_det_small.onnx", "recognizer.onnx": "PP-OCRv6_rec_small.onnx"}
 
 
