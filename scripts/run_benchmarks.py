@@ -53,6 +53,7 @@ METRICS = {
     "allocation_maps_per_second": Metric(unit="maps/s", goal=5000),
     "mask_stream_mb_per_second": Metric(unit="MB/s", goal=300),
     "scorer_over_bare_session": Metric(unit="ratio", goal=0.9),
+    "image_text_over_transformers": Metric(unit="ratio", goal=1.5),
     "two_scorer_processes_over_one": Metric(unit="ratio", goal=1.8),
     "ocr_over_rapidocr": Metric(unit="ratio", goal=1.5),
 }
@@ -147,6 +148,7 @@ def benchmarks(data_dir: Path) -> list[Benchmark]:
             repeats=2,
         ),
         Benchmark(command=[*NODE, f"{bench}ocr-reading.ts"], metrics=["ocr_over_rapidocr"], repeats=2),
+        Benchmark(command=[*NODE, f"{bench}image-text.ts"], metrics=["image_text_over_transformers"], repeats=2),
         Benchmark(
             command=[*NODE, f"{bench}training-iterations.ts", *twins, "--data-dir", str(data_dir)],
             metrics=[
