@@ -31,8 +31,7 @@ FILTERS = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}
 CONTENTS = ("noise", "smooth", "blocks")
 # From, to: shrinking, enlarging, one side as it is, sides of one pixel.
 RESIZES = [
-    ((512, 512), (224, 224)),
-    ((600, 400), (336, 224)),
+    ((200, 150), (90, 61)),
     ((97, 61), (356, 224)),
     ((224, 300), (224, 224)),
     ((300, 224), (224, 224)),
@@ -41,7 +40,7 @@ RESIZES = [
     ((50, 1), (3, 7)),
     ((33, 17), (1, 1)),
     ((1, 1), (5, 4)),
-    ((1024, 768), (31, 29)),
+    ((320, 240), (31, 29)),
 ]
 # Long sides of 227, 231 and 235: the two rules of rounding differ.
 PREPROCESSED = [
@@ -52,7 +51,7 @@ PREPROCESSED = [
     (600, 400),
     (97, 61),
     (61, 97),
-    (300, 1),
+    (30, 1),
     (1, 1),
     (224, 224),
 ]
@@ -64,7 +63,7 @@ BOXES = [
     (-20, -20, -5, -5),
     (2.49, 3.51, 4.5, 7.5),
 ]
-JPEG_SIZES = [(64, 64), (97, 61), (512, 512), (1, 1), (17, 33)]
+JPEG_SIZES = [(64, 64), (97, 61), (256, 256), (1, 1), (17, 33)]
 
 
 def value(content: str, x: np.ndarray, y: np.ndarray, channel: np.ndarray, width: int, height: int) -> np.ndarray:

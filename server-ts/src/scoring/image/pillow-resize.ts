@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs';
 import type { RgbImage } from './rgb-image.js';
 
 /**
  * Pillow's `Image.resize` for 8-bit RGB, bit for bit (src/libImaging/Resample.c): whole-number weights, first along rows, then
  * along columns, with an 8-bit picture between. Pillow leaves a pass out where its side does not change; here that pass has
  * the weights 0 and 1, which is the same.
+ *
+ * The passes run in WebAssembly (resample.wat), whose vector instructions take a fifth of JavaScript's time.
  */
 
 /** Pillow's `Resampling.BICUBIC` (a = -0.5) or `Resampling.BILINEAR`; both widen when they shrink. */
@@ -21,12 +24,37 @@ export interface PixelWindow {
 interface Taps {
   /** Place of the first input. */
   readonly first: number;
-  /** Times 2^PRECISION_BITS. */
-  readonly weights: Int32Array;
+  /** Times 2^PRECISION_BITS, rounded. */
+  readonly weights: readonly number[];
+}
+
+/** The part of the standard that is used; it is in no type library without a browser. */
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (module: object) => { readonly exports: unknown };
+};
+
+/** Exports of resample.wat, where the arguments are explained. */
+interface Resampler {
+  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  resample(
+    source: number,
+    target: number,
+    taps: number,
+    outputs: number,
+    lines: number,
+    tapStep: number,
+    sourceLineStep: number,
+    targetStep: number,
+    targetLineStep: number,
+  ): void;
 }
 
 const PRECISION_BITS = 22;
-const HALF = 1 << (PRECISION_BITS - 1);
+const PAGE_BYTES = 65_536;
+
+const wasm = new WebAssembly.Module(readFileSync(new URL('./resample.wasm', import.meta.url)));
+const { memory, resample } = new WebAssembly.Instance(wasm).exports as Resampler;
 
 const FILTERS: Readonly<Record<PillowFilter, { support: number; weight: (distance: number) => number }>> = {
   bicubic: { support: 2, weight: cubic },
@@ -45,74 +73,59 @@ export function resizeLikePillow(
   filter: PillowFilter,
   window: PixelWindow = { left: 0, top: 0, width, height },
 ): RgbImage {
-  const columns = tapsOf(image.width, width, filter).slice(window.left, window.left + window.width);
-  const rows = tapsOf(image.height, height, filter).slice(window.top, window.top + window.height);
-  const narrow = resampleRows(image, columns, rows);
-  return { width: window.width, height: window.height, data: resampleColumns(narrow, rows, window.width) };
+  const columns = tapsOf(image.width, width, filter, window.left, window.width);
+  const rows = tapsOf(image.height, height, filter, window.top, window.height);
+  const sourceLine = image.width * 3;
+  const line = window.width * 3;
+  const at = place([4 * sizeOf(columns), 4 * sizeOf(rows), image.data.length, image.height * line, rows.length * line]);
+  const [columnTaps, rowTaps, source, narrow, target] = at as [number, number, number, number, number];
+  const { buffer } = memory;
+  new Int32Array(buffer, columnTaps).set(columns.flatMap(packed));
+  new Int32Array(buffer, rowTaps).set(rows.flatMap(packed));
+  new Uint8Array(buffer, source).set(image.data);
+  resample(source, narrow, columnTaps, columns.length, image.height, 3, sourceLine, 3, line);
+  resample(narrow, target, rowTaps, rows.length, window.width, line, 3, line, 3);
+  return {
+    width: window.width,
+    height: window.height,
+    data: new Uint8Array(buffer, target, rows.length * line).slice(),
+  };
 }
 
-// The two passes are flat loops over whole numbers: they run for every pixel of every picture that is scored.
-
-/** @returns [image.height, columns, 3]; rows that the second pass does not read stay black */
-function resampleRows({ width, height, data }: RgbImage, columns: readonly Taps[], rows: readonly Taps[]): Uint8Array {
-  const result = new Uint8ClampedArray(height * columns.length * 3);
-  const bottom = Math.max(...rows.map(({ first, weights }) => first + weights.length));
-  const top = Math.min(...rows.map(({ first }) => first));
-  let out = top * columns.length * 3;
-  for (let y = top; y < bottom; y++) {
-    for (const { first, weights } of columns) {
-      let at = (y * width + first) * 3;
-      let [red, green, blue] = [HALF, HALF, HALF];
-      for (let tap = 0; tap < weights.length; tap++, at += 3) {
-        const weight = weights[tap] as number;
-        red = (red + Math.imul(weight, data[at] as number)) | 0;
-        green = (green + Math.imul(weight, data[at + 1] as number)) | 0;
-        blue = (blue + Math.imul(weight, data[at + 2] as number)) | 0;
-      }
-      result[out++] = red >> PRECISION_BITS;
-      result[out++] = green >> PRECISION_BITS;
-      result[out++] = blue >> PRECISION_BITS;
-    }
-  }
-  return new Uint8Array(result.buffer);
+/** Finds room for areas of these sizes in bytes, one after the other, and one byte that is read after the last. */
+function place(sizes: readonly number[]): number[] {
+  let end = 0;
+  const places = sizes.map((size) => {
+    const start = end;
+    end += size;
+    return start;
+  });
+  const missing = end + 1 - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
+  return places;
 }
 
-/** @returns [rows, width, 3] */
-function resampleColumns(data: Uint8Array, rows: readonly Taps[], width: number): Uint8Array {
-  const stride = width * 3;
-  const result = new Uint8ClampedArray(rows.length * stride);
-  let out = 0;
-  for (const { first, weights } of rows) {
-    for (let x = 0; x < stride; x += 3) {
-      let at = first * stride + x;
-      let [red, green, blue] = [HALF, HALF, HALF];
-      for (let tap = 0; tap < weights.length; tap++, at += stride) {
-        const weight = weights[tap] as number;
-        red = (red + Math.imul(weight, data[at] as number)) | 0;
-        green = (green + Math.imul(weight, data[at + 1] as number)) | 0;
-        blue = (blue + Math.imul(weight, data[at + 2] as number)) | 0;
-      }
-      result[out++] = red >> PRECISION_BITS;
-      result[out++] = green >> PRECISION_BITS;
-      result[out++] = blue >> PRECISION_BITS;
-    }
-  }
-  return new Uint8Array(result.buffer);
+function packed({ first, weights }: Taps): number[] {
+  return [first, weights.length, ...weights];
 }
 
-/** Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`: the taps of every output. */
-function tapsOf(inputLength: number, outputLength: number, filter: PillowFilter): Taps[] {
+function sizeOf(taps: readonly Taps[]): number {
+  return taps.reduce((sum, { weights }) => sum + 2 + weights.length, 0);
+}
+
+/** Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`: the taps of `count` outputs from `start` on. */
+function tapsOf(inputLength: number, outputLength: number, filter: PillowFilter, start: number, count: number): Taps[] {
   const scale = inputLength / outputLength;
   const stretch = Math.max(scale, 1);
   const { weight, support } = FILTERS[filter];
-  return Array.from({ length: outputLength }, (_, index) => {
-    const centre = (index + 0.5) * scale;
+  return Array.from({ length: count }, (_, index) => {
+    const centre = (start + index + 0.5) * scale;
     const first = Math.max(Math.trunc(centre - support * stretch + 0.5), 0);
     const end = Math.min(Math.trunc(centre + support * stretch + 0.5), inputLength);
     const inverse = 1 / stretch;
     const exact = Array.from({ length: end - first }, (_, tap) => weight((tap + first - centre + 0.5) * inverse));
     const sum = exact.reduce((total, value) => total + value, 0);
-    return { first, weights: Int32Array.from(exact, (value) => fixedPoint(value / sum)) };
+    return { first, weights: exact.map((value) => fixedPoint(value / sum)) };
   });
 }
 
