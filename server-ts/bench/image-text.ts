@@ -64,10 +64,12 @@ async function scoreHere(prompts: readonly string[]): Promise<Run> {
   const start = process.cpuUsage();
   const scores: number[] = [];
   for (let index = 0; index < files.length; index += BATCH) {
-    const images = await Promise.all(
-      files.slice(index, index + BATCH).map(async (file) => decodePng(await readFile(file))),
+    const inputs = await Promise.all(
+      files.slice(index, index + BATCH).map(async (file, place) => {
+        const png = await readFile(file);
+        return { prompt: promptOf(prompts[index + place] ?? ''), png, image: await decodePng(png) };
+      }),
     );
-    const inputs = images.map((image, place) => ({ prompt: promptOf(prompts[index + place] ?? ''), image }));
     for (const outcome of await scorer.score(inputs)) {
       if (outcome.kind !== 'value') throw new Error(`no score: ${JSON.stringify(outcome)}`);
       scores.push(outcome.values.score ?? Number.NaN);

@@ -13,12 +13,13 @@ from time import process_time
 import numpy as np
 import torch
 from PIL import Image
+from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor
+
 from star_worker.onnx_export.bundle_folder import Origin
 from star_worker.onnx_export.clip_towers import ClipSource
 from star_worker.onnx_export.image_text import export_similarity
 from star_worker.onnx_export.preprocessing import clip_preprocessing
 from star_worker.picture import encode_png
-from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
 PICTURES = 48
 SIDE = 512
@@ -26,8 +27,8 @@ BATCH = 16
 DIVISOR = 26
 TOKENIZER = Path(__file__).parents[2] / "models" / "tiny-world" / "tokenizer"
 CONTEXT = 77
-VISION = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 6}
-TEXT = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 4}
+VISION = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 4, "num_attention_heads": 6}
+TEXT = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 4}
 
 
 def build_model() -> CLIPModel:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import CLIPModel, PreTrainedTokenizerFast
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from star_worker.onnx_export.bundle_folder import Manifest, file_entry
 from star_worker.onnx_export.graph_file import EXTERNAL_ABOVE_BYTES, Array, write_graph
@@ -33,16 +34,39 @@ TEXTS: Final = (
 
 
 class ImageTower(nn.Module):
-    """Maps pixels [n, 3, size, size] to embeddings [n, D], not normalised."""
+    """Maps pixels [n, 3, size, size] to embeddings [n, D], not normalised.
+
+    Only the class token is read after the last layer, so there the other tokens stop at keys and values.
+    """
 
     def __init__(self, model: CLIPModel) -> None:
         super().__init__()
-        self.model = model
+        self.vision = model.vision_model
+        self.projection = model.visual_projection
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Embed pictures."""
-        embeddings: Tensor = self.model.get_image_features(pixel_values=pixel_values).pooler_output
+        tokens = self.vision.pre_layrnorm(self.vision.embeddings(pixel_values))
+        *layers, last = self.vision.encoder.layers
+        for layer in layers:
+            tokens = layer(tokens, None)
+        embeddings: Tensor = self.projection(self.vision.post_layernorm(class_token_after(last, tokens)[:, 0]))
         return embeddings
+
+
+def class_token_after(layer: CLIPEncoderLayer, tokens: Tensor) -> Tensor:
+    """Return the first of the tokens [n, T, width] after a layer: [n, 1, width]."""
+    attention, normed = layer.self_attn, layer.layer_norm1(tokens)
+
+    def heads(values: Tensor) -> Tensor:
+        return values.reshape(values.shape[0], -1, attention.num_heads, attention.head_dim).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(
+        heads(attention.q_proj(normed[:, :1])), heads(attention.k_proj(normed)), heads(attention.v_proj(normed))
+    )
+    first = tokens[:, :1] + attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    after: Tensor = first + layer.mlp(layer.layer_norm2(first))
+    return after
 
 
 class TextTower(nn.Module):
@@ -126,7 +150,8 @@ def write_image_tower(
     pixels = torch.randn(BATCH, 3, size, size, generator=torch.Generator().manual_seed(SEED))
     (received,) = graph.run(pixels.to(DTYPES[precision]).numpy())
     with torch.inference_mode():
-        expected = F.normalize(tower(pixels), dim=-1).numpy()
+        features = source.model.get_image_features(pixel_values=pixels).pooler_output
+        expected = F.normalize(features, dim=-1).numpy()
     fields = {**graph.fields(), "input": "pixel_values", "output": "image_embeds", **source.preprocessing}
     return fields, Embeddings(unit(received), expected)
 
