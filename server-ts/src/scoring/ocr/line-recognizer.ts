@@ -20,7 +20,7 @@ export interface LineRecognizer {
 /** Lines that share a run. */
 const MAX_BATCH = 6;
 /** Widths that a line is padded to: few, so that the runtime plans its memory rarely. Longer lines are squeezed. */
-const LINE_WIDTHS = [320, 400, 480, 640, 960, 1280, 1920, 2560];
+const LINE_WIDTHS = [160, 240, 320, 400, 480, 640, 960, 1280, 1920, 2560];
 /** A box this much higher than wide holds a line that runs downwards, as PaddleOCR takes it. */
 const DOWNWARD_RATIO = 1.5;
 
