@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readReward } from './config/read-recipe.js';
 import { recipeSchema } from './config/recipe.js';
 import type { ServerSettings } from './config/server-settings.js';
 import { StarError } from './core/errors.js';
@@ -13,7 +12,6 @@ import { loadPrompts } from './local/prompt-files.js';
 import { WorkerProcess } from './local/worker-process.js';
 import { systemClock } from './pipeline/clock.js';
 import type { ArtifactStore, RunStore, StoredRun, Telemetry } from './pipeline/ports.js';
-import { type RescoreReport, rescore } from './pipeline/rescore.js';
 import { RunController } from './pipeline/run-controller.js';
 import { buildReport, type ReportSources, readReportData, reportJson, writeReport } from './report/write-report.js';
 import { createRestApp } from './rest/app.js';
@@ -341,39 +339,6 @@ function program(): { version: string; startedAt: string } {
 function logInternal(log: Log, errorId: string, error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   log.error({ errorId, error: message, stack }, 'internal error');
-}
-
-/**
- * Scores the stored pictures of a run under another reward, with scorer processes of its own. A control plane may work on the
- * data folder at the same time.
- *
- * @param options.name of the reward text, for messages
- * @throws StarError RECIPE_INVALID, NOT_FOUND, STATE_CONFLICT, SCORER_NOT_LOADABLE, CANCELLED
- */
-export async function rescoreRun(options: {
-  readonly dataDir: string;
-  readonly runId: string;
-  readonly rewardText: string;
-  readonly name: string;
-  readonly iterations: readonly [number, number] | null;
-  readonly signal: AbortSignal;
-}): Promise<RescoreReport> {
-  const { dataDir, runId, rewardText, name } = options;
-  const { store, artifacts, close } = layFoundation(resolve(dataDir), 'file');
-  try {
-    const reward = readReward(rewardText, store.getRun(runId).recipe, name);
-    return await rescore({
-      ...options,
-      reward,
-      store,
-      artifacts,
-      loadPrompts: (recipe) => loadPrompts(recipe, ROOT),
-      createScorer: (recipe, signal) =>
-        createRewardScorer(recipe, signal, { repoRoot: ROOT, onEvent: () => undefined }),
-    });
-  } finally {
-    await close();
-  }
 }
 
 /**

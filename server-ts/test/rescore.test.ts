@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readRecipe } from '../src/config/read-recipe.js';
 import { loadPrompts } from '../src/local/prompt-files.js';
-import { rescoreRun } from '../src/main.js';
+import { rescoreRun } from '../src/offline-scoring.js';
 import { systemClock } from '../src/pipeline/clock.js';
 import { RunController } from '../src/pipeline/run-controller.js';
 import { ArtifactFiles } from '../src/storage/artifact-files.js';

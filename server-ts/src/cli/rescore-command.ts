@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { StarError } from '../core/errors.js';
-import { rescoreRun } from '../main.js';
+import { rescoreRun } from '../offline-scoring.js';
 import type { RescoreReport } from '../pipeline/rescore.js';
 import { type CommandContext, dataDirOf } from './command-context.js';
 import { EXIT } from './exit-code.js';
