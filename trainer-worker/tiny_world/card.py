@@ -115,8 +115,6 @@ def _training_section(pipeline: StableDiffusion3Pipeline, cache: Path) -> str:
 Two shared CPU cores ({os.uname().machine}), wall time: autoencoder {timings.get("autoencoder", 0) / 60:.0f} min,
 pretraining {timings.get("pretrain", 0) / 60:.0f} min. `make tiny-world` repeats all of it (`python -m tiny_world all`
 in `trainer-worker`). Pretraining shows progress, time left and accuracy, saves checkpoints and resumes.
-The shipped run was stopped and resumed at the bounds of the phases, which were settled as it went; the command now goes
-through them in one run.
 """
 
 
