@@ -63,6 +63,6 @@ def test_manifest_belongs_to_the_graph() -> None:
     assert text == manifest(DETECTOR / "model.onnx")
     loaded = yaml.safe_load(text)
     assert loaded["classes"] == list(SHAPES)
-    assert [color["name"] for color in loaded["colors"]] == list(COLORS)
+    assert [color["name"] for color in loaded["colors"]["prototypes"]] == list(COLORS)
     digest = hashlib.sha256((DETECTOR / loaded["graph"]["path"]).read_bytes()).hexdigest()
     assert loaded["graph"]["sha256"] == digest
