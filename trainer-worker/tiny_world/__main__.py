@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from tiny_world.paths import CACHE, DETECTOR, MODEL
-from tiny_world.settings import AUTOENCODER_STEPS, DETECTOR_STEPS, PRETRAIN_STEPS
+from tiny_world.paths import CACHE, DETECTOR, IMAGE_TEXT, MODEL
+from tiny_world.settings import AUTOENCODER_STEPS, DETECTOR_STEPS, IMAGE_TEXT_STEPS, PRETRAIN_STEPS
 
 EPILOG = """\
 examples:
@@ -60,6 +60,19 @@ def _detector(arguments: argparse.Namespace) -> None:
         train_detector(arguments.model, DETECTOR, steps=arguments.steps, seed=arguments.seed)
 
 
+def _image_text(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from tiny_world.image_text import make_image_text_scorer
+    from tiny_world.timings import timed
+
+    # One thread: on shared cores two are slower, and the result is the same on every machine of one kind.
+    torch.set_num_threads(1)
+    checkpoint = arguments.cache / "image-text"
+    with timed(arguments.cache, "image-text", restart=True):
+        make_image_text_scorer(arguments.model, checkpoint, IMAGE_TEXT, steps=arguments.steps, seed=arguments.seed)
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     from tiny_world.card import write_card
     from tiny_world.evaluate import describe, measure
@@ -82,7 +95,8 @@ def _all(arguments: argparse.Namespace) -> None:
     commands = [["prompts"], ["autoencoder", *cache], ["pretrain", *cache], ["export", *cache, *model]]
     if (arguments.cache / "autoencoder" / "config.json").exists():
         commands.remove(["autoencoder", *cache])
-    for command in (*commands, ["detector", *cache, *model], ["evaluate", "--card", *cache, *model]):
+    commands += [["detector", *cache, *model], ["image-text", *cache, *model], ["evaluate", "--card", *cache, *model]]
+    for command in commands:
         print(f"== {command[0]}", flush=True)
         main(command)
 
@@ -116,10 +130,12 @@ def _parser() -> argparse.ArgumentParser:
     add("export", _export, "write the pipeline folder from the newest checkpoint (seconds)")
     command = add("detector", _detector, "train the detector and export it to ONNX (minutes)")
     command.add_argument("--steps", type=int, default=DETECTOR_STEPS, help="training steps")
+    command = add("image-text", _image_text, "train the image-text model and export it to ONNX (a quarter of an hour)")
+    command.add_argument("--steps", type=int, default=IMAGE_TEXT_STEPS, help="training steps")
     command = add("evaluate", _evaluate, "measure strict accuracy on held-out prompts (a minute)")
     command.add_argument("--per-tag", type=int, default=100, help="pictures of each kind of prompt")
     command.add_argument("--card", action="store_true", help="write the model card with the result")
-    add("all", _all, "prompts, autoencoder, pretrain, export, detector, evaluate: all from nothing")
+    add("all", _all, "prompts, autoencoder, pretrain, export, detector, image-text, evaluate: all from nothing")
     return parser
 
 

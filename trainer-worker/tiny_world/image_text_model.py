@@ -1,6 +1,7 @@
 """The image-text model: a CLIP in miniature, and what helps it to learn in minutes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 import torch
@@ -16,8 +17,10 @@ from tiny_world.words import letters
 
 IMAGE_WIDTH: Final = 96
 TEXT_WIDTH: Final = 64
-EMBEDDING: Final = 64
+EMBEDDING: Final = 128
 PATCH: Final = 8
+BATCH: Final = 48
+"""Pictures of one training step."""
 CELLS: Final = len(CELL_CENTRES) ** 2
 
 
@@ -51,14 +54,60 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str]) -> Te
 
 
 def embed_captions(model: CLIPModel, ids: Tensor) -> Tensor:
-    """Return float32 [B, 64] of length 1."""
+    """Return float32 [B, 128] of length 1."""
     return F.normalize(model.get_text_features(ids).pooler_output, dim=-1)
 
 
-class Layout(nn.Module):
-    """Says from the picture's class token what lies in every cell; used while training only.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What pictures show, as classes and numbers."""
 
-    Captions alone teach a picture tower slowly; the layout tells it at once what there is to see.
+    shape: Tensor
+    """int64 [B, 9]: class of the shape in each cell, 0 for none."""
+    color: Tensor
+    """int64 [B, 9]: class of its colour, -1 for none."""
+    letter: Tensor
+    """int64 [B, 4]: class of the letter in each place, 0 for none."""
+    things: Tensor
+    """float32 [B, shapes, colours]: 1 where the picture shows a shape in a colour."""
+    place: Tensor
+    """float32 [B, shapes, 2]: mean x and y of a shape, -1..1; NaN for a shape that is not there."""
+
+
+def contents_of(scenes: Sequence[Scene], words: Sequence[str]) -> Contents:
+    """Write down what is in scenes and which words they show."""
+    count = len(scenes)
+    shape = torch.zeros(count, CELLS, dtype=torch.int64)
+    color = torch.full_like(shape, -1)
+    letter = torch.zeros(count, MAX_LETTERS, dtype=torch.int64)
+    things = torch.zeros(count, len(SHAPES), len(COLORS))
+    places: list[list[Tensor]] = []
+    for index, (scene, word) in enumerate(zip(scenes, words, strict=True)):
+        for p in scene.placements:
+            cell = sum(3**axis * CELL_CENTRES.index(_nearest_centre(at)) for axis, at in enumerate((p.x, p.y)))
+            kind, paint = SHAPES.index(p.shape), COLORS.index(p.color)
+            shape[index, cell], color[index, cell], things[index, kind, paint] = kind + 1, paint, 1
+        for place, name in enumerate(word):
+            letter[index, place] = letters().index(name) + 1
+        places.append([_mean_place(scene, name) for name in SHAPES])
+    return Contents(shape, color, letter, things, torch.stack([torch.stack(row) for row in places]))
+
+
+def _nearest_centre(at: float) -> int:
+    return min(CELL_CENTRES, key=lambda centre: abs(centre - at))
+
+
+def _mean_place(scene: Scene, shape: str) -> Tensor:
+    middle = PICTURE_SIZE / 2
+    found = [((p.x - middle) / middle, (p.y - middle) / middle) for p in scene.placements if p.shape == shape]
+    return torch.tensor(found).mean(0) if found else torch.full((2,), torch.nan)
+
+
+class ContentsReader(nn.Module):
+    """Says from the picture's class token what the picture shows; used while training only.
+
+    Captions alone teach a picture tower slowly. This tells it at once what there is to see, in a form that a linear
+    projection can compare with a caption: things for "a red circle", places for "left of", letters one by one.
     """
 
     def __init__(self) -> None:
@@ -66,34 +115,25 @@ class Layout(nn.Module):
         self.shape = nn.Linear(IMAGE_WIDTH, CELLS * (len(SHAPES) + 1))
         self.color = nn.Linear(IMAGE_WIDTH, CELLS * len(COLORS))
         self.letter = nn.Linear(IMAGE_WIDTH, MAX_LETTERS * (len(letters()) + 1))
+        self.things = nn.Linear(IMAGE_WIDTH, len(SHAPES) * len(COLORS))
+        self.place = nn.Linear(IMAGE_WIDTH, len(SHAPES) * 2)
 
-    def loss(self, token: Tensor, targets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Return the sum of the cross entropies of shapes, colours (where there is a shape) and letters."""
-        shape, color, letter = targets
+    def loss(self, token: Tensor, contents: Contents) -> Tensor:
+        """Return the sum of the losses of all parts; a part that a picture does not have costs nothing."""
         batch = len(token)
+        there = ~contents.place.isnan()
+        place = self.place(token).view_as(contents.place)
+        things = self.things(token).view_as(contents.things)
         return (
-            F.cross_entropy(self.shape(token).view(batch * CELLS, -1), shape.flatten())
-            + F.cross_entropy(self.color(token).view(batch * CELLS, -1), color.flatten(), ignore_index=-1)
-            + F.cross_entropy(self.letter(token).view(batch * MAX_LETTERS, -1), letter.flatten())
+            F.cross_entropy(self.shape(token).view(batch * CELLS, -1), contents.shape.flatten())
+            + F.cross_entropy(self.color(token).view(batch * CELLS, -1), contents.color.flatten(), ignore_index=-1)
+            + F.cross_entropy(self.letter(token).view(batch * MAX_LETTERS, -1), contents.letter.flatten())
+            + F.binary_cross_entropy_with_logits(things, contents.things, reduction="sum") / (2 * batch)
+            + F.mse_loss(place[there], contents.place[there])
         )
 
 
-def layout_targets(scenes: Sequence[Scene], words: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return classes int64 of shapes [B, 9] (0: none), colours [B, 9] (-1: none) and letters [B, 4] (0: none)."""
-    shape = torch.zeros(len(scenes), CELLS, dtype=torch.int64)
-    color = torch.full_like(shape, -1)
-    letter = torch.zeros(len(scenes), MAX_LETTERS, dtype=torch.int64)
-    for index, (scene, word) in enumerate(zip(scenes, words, strict=True)):
-        for p in scene.placements:
-            column, row = (min(range(3), key=lambda cell: abs(CELL_CENTRES[cell] - at)) for at in (p.x, p.y))
-            shape[index, 3 * row + column] = SHAPES.index(p.shape) + 1
-            color[index, 3 * row + column] = COLORS.index(p.color)
-        for place, name in enumerate(word):
-            letter[index, place] = letters().index(name) + 1
-    return shape, color, letter
-
-
 def embed_pictures(model: CLIPModel, pictures: list[Picture]) -> tuple[Tensor, Tensor]:
-    """Return embeddings float32 [B, 64] of length 1, and the class token [B, 96] that they come from."""
+    """Return embeddings float32 [B, 128] of length 1, and the class token [B, 96] that they come from."""
     token = model.vision_model(pixel_values=to_tensor(pictures)).pooler_output
     return F.normalize(model.visual_projection(token), dim=-1), token

@@ -1,4 +1,4 @@
-"""Measures how often the image-text model prefers the right caption to a wrong one, by kind of change."""
+"""Measures the image-text model: right against wrong captions, and right against wrong pictures."""
 
 import random
 from collections import defaultdict
@@ -8,13 +8,19 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from diffusers import StableDiffusion3Pipeline
+from scipy.stats import mannwhitneyu
 
+from tiny_world.autoencoder import decode, encode
 from tiny_world.captions import wrong_captions
+from tiny_world.judge import is_right
+from tiny_world.pipeline import draw
 from tiny_world.prompts import Record, evaluation_records_by_tag
 from tiny_world.renderer import Picture, draw_record
 from tiny_world.seeds import derive_seed
 
-PICTURES: Final = 1000
+PICTURES: Final = 600
+GENERATED: Final = 240
 
 Score = Callable[[Sequence[Picture], Sequence[str]], npt.NDArray[np.float32]]
 """Scores pictures against captions, pair by pair: float32 [n]."""
@@ -33,26 +39,70 @@ class Separation:
         return self.right / self.pairs
 
 
-def held_out_records(count: int, rng: random.Random) -> list[Record]:
+def _held_out_records(count: int, rng: random.Random) -> list[Record]:
     """Draw prompts that no training has seen; every kind equally often."""
     by_tag = evaluation_records_by_tag()
-    return [rng.choice(by_tag[tag]) for tag in by_tag for _ in range(count // len(by_tag))]
+    return [rng.choice(records) for records in by_tag.values() for _ in range(count // len(by_tag))]
 
 
-def measure_separation(score: Score, seed: int) -> dict[str, Separation]:
-    """Compare right and wrong captions on fresh pictures of held-out prompts; the wrong ones by kind, and "all"."""
+def separation_by_change(
+    score: Score, records: Sequence[Record], pictures: Sequence[Picture], rng: random.Random
+) -> dict[str, Separation]:
+    """Score each picture with its caption and with one wrong caption of every kind that applies; a tie is no win."""
+    cases = [
+        (picture, record["prompt"], wrong, change)
+        for record, picture in zip(records, pictures, strict=True)
+        for change, wrong in wrong_captions(record["prompt"], rng).items()
+    ]
+    shown, right, wrong, changes = zip(*cases, strict=True)
+    wins = score(shown, right) > score(shown, wrong)
+    by_change: dict[str, list[bool]] = defaultdict(list)
+    for change, won in zip(changes, wins.tolist(), strict=True):
+        by_change[change].append(won)
+        by_change["all"].append(won)
+    return {change: Separation(len(won), sum(won)) for change, won in by_change.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedScores:
+    """Scores of pictures that the base model drew for held-out prompts, beside a program's verdict on them."""
+
+    pictures: int
+    right: int
+    auroc: float
+    """Chance that a picture judged right scores higher than one judged wrong; guessing gives 0.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTextReport:
+    """Everything that the card states."""
+
+    on_renders: dict[str, Separation]
+    on_reconstructions: dict[str, Separation]
+    on_generated: GeneratedScores
+
+
+def _score_generated(
+    pipeline: StableDiffusion3Pipeline, score: Score, rng: random.Random, seed: int
+) -> GeneratedScores:
+    records = _held_out_records(GENERATED, rng)
+    prompts = [record["prompt"] for record in records]
+    pictures = draw(pipeline, prompts, derive_seed("image-text card", seed))
+    right = np.array([is_right(record, picture) for record, picture in zip(records, pictures, strict=True)])
+    scores = score(pictures, prompts)
+    wins = mannwhitneyu(scores[right], scores[~right]).statistic
+    return GeneratedScores(len(records), int(right.sum()), float(wins / right.sum() / (~right).sum()))
+
+
+def measure_image_text(pipeline: StableDiffusion3Pipeline, score: Score, seed: int) -> ImageTextReport:
+    """Measure on fresh renders of held-out prompts, on the same after the autoencoder, and on generated pictures."""
     rng = random.Random(derive_seed("image-text card", seed))
-    pictures, right, wrong, kinds = [], [], [], []
-    for record in held_out_records(PICTURES, rng):
-        picture = draw_record(record, rng).picture
-        for kind, caption in wrong_captions(record["prompt"], rng).items():
-            pictures.append(picture)
-            right.append(record["prompt"])
-            wrong.append(caption)
-            kinds.append(kind)
-    wins = score(pictures, right) > score(pictures, wrong)
-    by_kind: dict[str, list[bool]] = defaultdict(list)
-    for kind, won in zip(kinds, wins.tolist(), strict=True):
-        by_kind[kind].append(won)
-        by_kind["all"].append(won)
-    return {kind: Separation(len(won), sum(won)) for kind, won in by_kind.items()}
+    records = _held_out_records(PICTURES, rng)
+    pictures = [draw_record(record, rng).picture for record in records]
+    return ImageTextReport(
+        on_renders=separation_by_change(score, records, pictures, rng),
+        on_reconstructions=separation_by_change(
+            score, records, decode(pipeline.vae, encode(pipeline.vae, pictures)), rng
+        ),
+        on_generated=_score_generated(pipeline, score, rng, seed),
+    )
