@@ -3,10 +3,8 @@ import { once } from 'node:events';
 import { createWriteStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { recipeSchema } from './config/recipe.js';
 import type { ServerSettings } from './config/server-settings.js';
 import { StarError } from './core/errors.js';
-import type { PromptRecord, Score } from './core/types.js';
 import { acquireDataLock, type DataLock } from './local/data-lock.js';
 import { loadPrompts } from './local/prompt-files.js';
 import { WorkerProcess } from './local/worker-process.js';
@@ -20,11 +18,9 @@ import { startRpcServer } from './rpc/server.js';
 import { WorkerTrainer } from './rpc/trainer.js';
 import { createWorkerService } from './rpc/worker-service.js';
 import { createRunService } from './run-service.js';
-import { ensureCurveKeys } from './scoring/pool/curve-keys.js';
-import { runScorerHost, type ScorerHostOptions } from './scoring/pool/scorer-host.js';
 import { ScorerHub } from './scoring/pool/scorer-hub.js';
 import type { ScorerEventSink } from './scoring/pool/scorer-pool-options.js';
-import { createRewardScorer, scoreFiles } from './scoring/reward-scorer.js';
+import { createRewardScorer } from './scoring/reward-scorer.js';
 import { ArtifactFiles } from './storage/artifact-files.js';
 import { openDatabase } from './storage/database.js';
 import { SqliteRunStore } from './storage/sqlite-run-store.js';
@@ -339,71 +335,4 @@ function program(): { version: string; startedAt: string } {
 function logInternal(log: Log, errorId: string, error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   log.error({ errorId, error: message, stack }, 'internal error');
-}
-
-/**
- * Scores PNG files under one prompt with a scorer process of its own.
- *
- * @throws StarError SCORER_NOT_LOADABLE, NOT_FOUND for a missing picture, CANCELLED
- */
-export async function scorePictures(options: {
-  readonly scorer: 'geneval' | 'ocr' | 'image_text';
-  readonly bundle: string | null;
-  readonly prompt: PromptRecord;
-  readonly images: readonly string[];
-  readonly signal: AbortSignal;
-}): Promise<Score[]> {
-  const { scorer, prompt, images, signal } = options;
-  const bundle = options.bundle === null ? null : resolve(options.bundle);
-  const recipe = recipeSchema.parse({
-    ...SCORING_RECIPE,
-    reward: { components: [{ name: scorer, scorer, bundle }] },
-  });
-  const rewardScorer = await createRewardScorer(recipe, signal, { repoRoot: ROOT, onEvent: () => undefined });
-  try {
-    const scores = await scoreFiles(rewardScorer, prompt, images, signal);
-    return scores.map(
-      (entry) =>
-        entry[scorer] ?? { kind: 'failed', failure: { reason: 'INTERNAL', message: 'the scorer gave no answer' } },
-    );
-  } finally {
-    await rewardScorer.close();
-  }
-}
-
-/** Scorers are built from a recipe; only its `reward` counts here. */
-const SCORING_RECIPE = {
-  name: 'score',
-  task: 'pickscore',
-  iterations: 1,
-  model: { path: 'none', height: 64, width: 64, maxSequenceLength: 8 },
-  prompts: { train: 'none', evaluation: 'none', groupsPerIteration: 1, groupSize: 2 },
-  sampling: { numInferenceSteps: 1, windowSize: 0 },
-  evaluation: { numInferenceSteps: 1, promptCount: 1 },
-  objective: { kind: 'forward_process' },
-  optimizer: { learningRate: 1e-3 },
-  worker: { microBatchSize: 1 },
-} as const;
-
-/**
- * Runs scorer processes on this machine for a control plane on another one, until the signal aborts.
- *
- * @returns public key of this host, as soon as it is known, and the end of the work
- * @throws StarError ARGUMENT_INVALID for a key file that others can read; SCORER_NOT_LOADABLE as `runScorerHost`
- */
-export async function serveScorers(
-  options: ScorerHostOptions,
-  signal: AbortSignal,
-): Promise<{ readonly publicKey: string; readonly ended: Promise<void> }> {
-  const { publicKey } = await ensureCurveKeys(options.keyFile);
-  return { publicKey, ended: runScorerHost(options, signal) };
-}
-
-/**
- * Public key of a key file, which is written when it is not there.
- *
- * @throws StarError ARGUMENT_INVALID for a file that is none or that others can read
- */
-export async function scorerPublicKey(keyFile: string): Promise<string> {
-  return (await ensureCurveKeys(keyFile)).publicKey;
 }

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from './command-context.js';
+import { evalGenevalCommand } from './eval-command.js';
 import { rescoreCommand } from './rescore-command.js';
 import { rewardHistoryCommand, rewardRollbackCommand, rewardSetCommand, rewardShowCommand } from './reward-commands.js';
 import { resumeCommand, runCommand } from './run-command.js';
@@ -53,6 +54,7 @@ export function createProgram(context: CommandContext, finish: (code: number) =>
   addUpCommand(program, context, finish);
   addScoreCommand(program, context, finish);
   addScorerHostCommands(program, context, finish);
+  addEvalCommand(program, context, finish);
   return program;
 }
 
@@ -218,4 +220,25 @@ function addScorerHostCommands(program: Command, context: CommandContext, finish
       'print the public key of a scorer host, for scorer-keys/authorized in the data folder of the control plane',
     )
     .action(async (file) => finish(await scorerKeysCommand(context, file)));
+}
+
+function addEvalCommand(program: Command, context: CommandContext, finish: Finish): void {
+  program
+    .command('eval')
+    .description('report of a benchmark from pictures that are there')
+    .command('geneval')
+    .argument('<folder>', 'pictures NNNNN/samples/N.png beside NNNNN/metadata.jsonl')
+    .description("GenEval's report, as its own scripts print it")
+    .option('--bundle <dir>', 'folder of the detector bundle (default: that of the small world)')
+    .option('--results <file>', 'write one line per picture in the official format')
+    .option('--jpeg', "look at the pictures after JPEG at quality 75, as Flow-GRPO's reward server does")
+    .addOption(json)
+    .addHelpText(
+      'after',
+      example(
+        'eval geneval outputs --bundle scorers/mask2former-swin-s --results results.jsonl',
+        'eval geneval outputs --json',
+      ),
+    )
+    .action(async (folder, options) => finish(await evalGenevalCommand(context, folder, options)));
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { StarError } from '../core/errors.js';
 import { parsePromptFile } from '../core/prompt-records.js';
 import type { PromptRecord, Score, Task } from '../core/types.js';
-import { scorePictures } from '../main.js';
+import { scorePictures } from '../offline-scoring.js';
 import type { CommandContext } from './command-context.js';
 import { EXIT } from './exit-code.js';
 

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { scorerPublicKey, serveScorers } from '../main.js';
+import { scorerPublicKey, serveScorers } from '../offline-scoring.js';
 import type { CommandContext } from './command-context.js';
 import { EXIT } from './exit-code.js';
 
