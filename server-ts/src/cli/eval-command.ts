@@ -25,7 +25,9 @@ export async function evalGenevalCommand(
       folder,
       bundle: options.bundle ?? null,
       jpeg: options.jpeg === true,
-      onProgress: (done, total) => context.output.status(`${done} of ${total} pictures`),
+      onProgress: (done, total) => {
+        if (context.output.isTty) context.output.status(`${done} of ${total} pictures`);
+      },
       signal: abort.signal,
     });
     if (options.results !== undefined) {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { tinyRecipe } from '../../test/tiny-recipe.js';
 import { StarError } from '../core/errors.js';
+import { parsePromptFile } from '../core/prompt-records.js';
 import { compareRewards } from '../core/reward-comparison.js';
 import { openDatabase } from '../storage/database.js';
 import { SqliteRunStore } from '../storage/sqlite-run-store.js';
@@ -63,19 +64,52 @@ async function star(...args: readonly string[]): Promise<Outcome> {
 }
 
 describe('star --help', () => {
-  it.each(['run', 'resume', 'runs', 'show', 'stop', 'up', 'score', 'reward set', 'rescore'])(
-    '%s explains itself with an example',
-    async (name) => {
-      const { printed } = await star(...name.split(' '), '--help');
-      expect(printed).toContain(`Usage: star ${name}`);
-      expect(printed).toMatch(/Examples:\n {2}\$ star /);
-    },
-  );
+  it.each([
+    'run',
+    'resume',
+    'runs',
+    'show',
+    'stop',
+    'up',
+    'score',
+    'reward set',
+    'rescore',
+    'eval geneval',
+    'prompts geneval',
+  ])('%s explains itself with an example', async (name) => {
+    const { printed } = await star(...name.split(' '), '--help');
+    expect(printed).toContain(`Usage: star ${name}`);
+    expect(printed).toMatch(/Examples:\n {2}\$ star /);
+  });
 
   it('refuses an unknown option and a bad port as usage errors', async () => {
     expect((await star('runs', '--jsn')).error).toMatchObject({ code: 'commander.unknownOption' });
     const port = await star('up', '--http-port', 'web');
     expect(port.noted).toContain('expected a port from 0');
+  });
+});
+
+describe('star prompts geneval', () => {
+  it('writes a training file without the prompts of a test file', async () => {
+    const [test, train] = [join(folder, 'test.jsonl'), join(folder, 'train.jsonl')];
+    await star('prompts', 'geneval', '--kind', 'test', '--count', '50', '--seed', '3', '--out', test);
+    const made = await star('prompts', 'geneval', '--count', '400', '--seed', '3', '--exclude', test, '--out', train);
+    expect(made).toMatchObject({ code: 0, printed: expect.stringContaining('400 lines') });
+    const read = (path: string) =>
+      parsePromptFile({ name: path, format: 'jsonl', text: readFileSync(path, 'utf8') }, 'geneval');
+    const tested = new Set(read(test).map(({ prompt }) => prompt));
+    expect(tested.size).toBe(80 + 5 * 50);
+    expect(read(train).filter(({ prompt }) => tested.has(prompt))).toEqual([]);
+  });
+
+  it('keeps unseen classes from training', async () => {
+    const classes = async (which: string) => {
+      const path = join(folder, `${which}.jsonl`);
+      await star('prompts', 'geneval', '--kind', 'test', '--objects', which, '--out', path);
+      return new Set(readFileSync(path, 'utf8').match(/(?<="class":")[^"]+/g));
+    };
+    const [seen, unseen] = [await classes('seen'), await classes('unseen')];
+    expect([seen.size, unseen.size, new Set([...seen, ...unseen]).size]).toEqual([60, 20, 80]);
   });
 });
 

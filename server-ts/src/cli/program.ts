@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CommandContext } from './command-context.js';
 import { evalGenevalCommand } from './eval-command.js';
+import { genevalPromptsCommand } from './prompts-command.js';
 import { rescoreCommand } from './rescore-command.js';
 import { rewardHistoryCommand, rewardRollbackCommand, rewardSetCommand, rewardShowCommand } from './reward-commands.js';
 import { resumeCommand, runCommand } from './run-command.js';
@@ -55,6 +56,7 @@ export function createProgram(context: CommandContext, finish: (code: number) =>
   addScoreCommand(program, context, finish);
   addScorerHostCommands(program, context, finish);
   addEvalCommand(program, context, finish);
+  addPromptsCommand(program, context, finish);
   return program;
 }
 
@@ -241,4 +243,31 @@ function addEvalCommand(program: Command, context: CommandContext, finish: Finis
       ),
     )
     .action(async (folder, options) => finish(await evalGenevalCommand(context, folder, options)));
+}
+
+function addPromptsCommand(program: Command, context: CommandContext, finish: Finish): void {
+  const kinds = "train: Flow-GRPO's shares of kinds; test: every class once, --count of each other kind";
+  program
+    .command('prompts')
+    .description('write prompt files')
+    .command('geneval')
+    .description("draw prompts from GenEval's templates")
+    .addOption(new Option('--kind <kind>', kinds).choices(['train', 'test']).default('train'))
+    .option('--seed <number>', 'the same seed gives the same file and the same split of the classes', wholeNumber, '0')
+    .option('--count <number>', 'lines of a training set (50000), prompts per kind of a test set (100)', wholeNumber)
+    .addOption(
+      new Option('--objects <which>', 'seen, unseen: 60 and 20 of the 80 classes')
+        .choices(['all', 'seen', 'unseen'])
+        .default('all'),
+    )
+    .option('--exclude <file>', 'prompt file whose prompts must not be drawn; may be repeated', collect, [])
+    .requiredOption('--out <file>', 'file to write')
+    .addHelpText(
+      'after',
+      example(
+        'prompts geneval --kind test --seed 7 --out test.jsonl',
+        'prompts geneval --seed 7 --exclude test.jsonl --out train.jsonl',
+      ),
+    )
+    .action(async (options) => finish(await genevalPromptsCommand(context, options)));
 }

@@ -81,3 +81,17 @@ export const GENEVAL_OBJECTS = [
   'hair drier',
   'toothbrush',
 ] as const;
+
+/** GenEval's colours in its order; the first one wins a tie. */
+export const GENEVAL_COLORS = [
+  'red',
+  'orange',
+  'yellow',
+  'green',
+  'blue',
+  'purple',
+  'pink',
+  'brown',
+  'black',
+  'white',
+] as const;

@@ -1,4 +1,5 @@
 import { relationsOf, suppressOverlaps } from './box-relations.js';
+import { GENEVAL_COLORS } from './geneval-objects.js';
 import type { ClauseFailure, Detection, IncludeClause, PromptRecord } from './types.js';
 
 /** Which detections count (rewards.md 1.1). Hashed into the lineage by the scorer bundle. */
@@ -65,9 +66,6 @@ const CLAUSE_SLOTS = 4;
  * prompts have two at most.
  */
 export const CLAUSE_VECTOR_LENGTH = CLAUSE_SLOTS * 3 + 1;
-
-/** Order in which the official reason lists colours. */
-const COLORS = ['red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'black', 'white'];
 
 /**
  * Applies the GenEval rules to a detection list (rewards.md 1.1 to 1.6).
@@ -221,7 +219,7 @@ function colorFailure(clause: IncludeClause, found: readonly Detection[]): strin
   if (clause.color === undefined) return null;
   const matching = countColor(found, clause.color);
   if (matching === clause.count) return null;
-  const seen = COLORS.filter((color) => countColor(found, color) > 0).map(
+  const seen = GENEVAL_COLORS.filter((color) => countColor(found, color) > 0).map(
     (color) => `${countColor(found, color)} ${color}`,
   );
   const wanted = `${clause.color} ${clause.class}>=${clause.count}`;

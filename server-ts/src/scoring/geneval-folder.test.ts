@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { summarizeGeneval } from '../core/geneval-report.js';
 import type { Score } from '../core/types.js';
 import type { ScoreRequest } from '../pipeline/ports.js';
+import { lineageOf } from './bundle/bundle-lineage.js';
 import { loadScorerBundle } from './bundle/scorer-bundle.js';
 import { evaluateGenevalFolder } from './geneval-folder.js';
 import { decodePng } from './image/rgb-image.js';
@@ -38,7 +39,7 @@ async function addPrompt(name: string, metadata: unknown, pictures: readonly str
 async function score(requests: readonly ScoreRequest[]): Promise<Score[]> {
   const bundle = await loadScorerBundle(SHIPPED);
   const scorer = await loadScorer(bundle);
-  const lineage = { ...bundle.lineage, runtime: 'test' };
+  const lineage = { ...lineageOf(bundle), runtime: 'test' };
   const scores = await Promise.all(
     requests.map(async ({ prompt, image }): Promise<Score> => {
       const [outcome] = await scorer.score([{ prompt, image: await decodePng(image), png: image }]);

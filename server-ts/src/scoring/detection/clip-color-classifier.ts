@@ -1,10 +1,8 @@
+import { GENEVAL_COLORS } from '../../core/geneval-objects.js';
 import { cropLikePillow, roundHalfEven } from '../image/pillow-crop.js';
 import type { RgbImage } from '../image/rgb-image.js';
 import type { ClipModel } from '../image-text/clip-model.js';
 import { type ColorClassifier, isObject, type ObjectColor, type ObjectView } from './color-classifier.js';
-
-/** GenEval's colours in its order; the first one wins a tie. */
-const COLORS = ['red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'black', 'white'] as const;
 
 /** Grey that hides what is not the object: #999. */
 const BACKGROUND = 0x99;
@@ -46,9 +44,9 @@ export function clipColorClassifier(model: ClipModel): ColorClassifier {
 }
 
 async function colorVectors(model: ClipModel, className: string): Promise<Float32Array[]> {
-  const texts = await model.embedTexts(COLORS.flatMap((color) => templates(color, className)));
-  const perColor = texts.length / COLORS.length;
-  return COLORS.map((_, index) => unitMean(texts.slice(index * perColor, (index + 1) * perColor)));
+  const texts = await model.embedTexts(GENEVAL_COLORS.flatMap((color) => templates(color, className)));
+  const perColor = texts.length / GENEVAL_COLORS.length;
+  return GENEVAL_COLORS.map((_, index) => unitMean(texts.slice(index * perColor, (index + 1) * perColor)));
 }
 
 function unitMean(vectors: readonly Float32Array[]): Float32Array {
@@ -61,7 +59,7 @@ function unitMean(vectors: readonly Float32Array[]): Float32Array {
 
 function nearestColor(embedding: Float32Array, vectors: readonly Float32Array[], className: string): ObjectColor {
   let best: { name: string; cosine: number } | null = null;
-  for (const [index, name] of COLORS.entries()) {
+  for (const [index, name] of GENEVAL_COLORS.entries()) {
     const cosine = embedding.reduce((sum, value, axis) => sum + value * (vectors[index]?.[axis] ?? Number.NaN), 0);
     if (!Number.isFinite(cosine)) {
       return { reason: 'SCORE_NOT_FINITE', message: `CLIP compares a ${className} with ${name} by ${cosine}` };
