@@ -14,10 +14,12 @@ import { RunController } from './pipeline/run-controller.js';
 import { buildReport, type ReportSources, readReportData, reportJson, writeReport } from './report/write-report.js';
 import { createRestApp } from './rest/app.js';
 import { listenRest } from './rest/listen.js';
+import type { ScorerBundles } from './rest/ports.js';
 import { startRpcServer } from './rpc/server.js';
 import { WorkerTrainer } from './rpc/trainer.js';
 import { createWorkerService } from './rpc/worker-service.js';
 import { createRunService } from './run-service.js';
+import { bundleStore } from './scorer-bundles.js';
 import { ScorerHub } from './scoring/pool/scorer-hub.js';
 import type { ScorerEventSink } from './scoring/pool/scorer-pool-options.js';
 import { createRewardScorer } from './scoring/reward-scorer.js';
@@ -251,7 +253,11 @@ function createController(
     telemetry,
     clock: systemClock,
     createScorer: (recipe, signal) =>
-      createRewardScorer(recipe, signal, { repoRoot: ROOT, hub, onEvent: scorerEvents(telemetry) }),
+      createRewardScorer(recipe, signal, {
+        bundles: bundleStore(foundation.dataDir),
+        hub,
+        onEvent: scorerEvents(telemetry),
+      }),
     loadPrompts: (recipe) => loadPrompts(recipe, ROOT),
     onFinished: async (run) => {
       await writeReport(reports, run.runId, run);
@@ -305,9 +311,10 @@ function stopLeftovers(store: RunStore): void {
   for (const { runId } of store.listRuns(MOST_LEFTOVERS).filter(waiting)) store.setState(runId, 'STOPPED');
 }
 
-function restParts({ store, artifacts, events, reports, log }: Foundation): {
+function restParts({ dataDir, store, artifacts, events, reports, log }: Foundation): {
   store: RunStore;
   artifacts: ArtifactStore;
+  scorers: ScorerBundles;
   events: EventFeed;
   reportHtml: (runId: string) => Promise<string>;
   reportJson: (runId: string) => Promise<string>;
@@ -317,6 +324,7 @@ function restParts({ store, artifacts, events, reports, log }: Foundation): {
   return {
     store,
     artifacts,
+    scorers: bundleStore(dataDir),
     events,
     reportHtml: async (runId) => (await buildReport(reports, runId)).html,
     reportJson: async (runId) => reportJson(await readReportData(reports, runId)),

@@ -6,6 +6,7 @@ import type { PromptRecord, Score } from './core/types.js';
 import { loadPrompts } from './local/prompt-files.js';
 import type { RewardScorer } from './pipeline/ports.js';
 import { type RescoreReport, rescore } from './pipeline/rescore.js';
+import { bundleReference, bundleStore } from './scorer-bundles.js';
 import { evaluateGenevalFolder, type GenevalEvaluation } from './scoring/geneval-folder.js';
 import { ensureCurveKeys } from './scoring/pool/curve-keys.js';
 import { runScorerHost, type ScorerHostOptions } from './scoring/pool/scorer-host.js';
@@ -43,7 +44,8 @@ export async function rescoreRun(options: {
       store,
       artifacts: new ArtifactFiles(join(dataDir, 'runs')),
       loadPrompts: () => loadPrompts(recipe, ROOT),
-      createScorer: (made, signal) => createRewardScorer(made, signal, { repoRoot: ROOT, onEvent: () => undefined }),
+      createScorer: (made, signal) =>
+        createRewardScorer(made, signal, { bundles: bundleStore(dataDir), onEvent: () => undefined }),
     });
   } finally {
     database.close();
@@ -60,10 +62,11 @@ export async function scorePictures(options: {
   readonly bundle: string | null;
   readonly prompt: PromptRecord;
   readonly images: readonly string[];
+  readonly dataDir: string;
   readonly signal: AbortSignal;
 }): Promise<Score[]> {
-  const { scorer, bundle, prompt, images, signal } = options;
-  return withScorer({ scorer, bundle, signal }, async (rewardScorer) => {
+  const { scorer, bundle, prompt, images, dataDir, signal } = options;
+  return withScorer({ scorer, bundle, dataDir, signal }, async (rewardScorer) => {
     const scores = await scoreFiles(rewardScorer, prompt, images, signal);
     return scores.map((entry) => scoreOf(entry, scorer));
   });
@@ -77,12 +80,13 @@ export async function scorePictures(options: {
 export async function evaluateGeneval(options: {
   readonly folder: string;
   readonly bundle: string | null;
+  readonly dataDir: string;
   readonly jpeg: boolean;
   readonly onProgress: (done: number, total: number) => void;
   readonly signal: AbortSignal;
 }): Promise<GenevalEvaluation> {
-  const { folder, bundle, jpeg, onProgress, signal } = options;
-  return withScorer({ scorer: 'geneval', bundle, signal }, (rewardScorer) =>
+  const { folder, bundle, dataDir, jpeg, onProgress, signal } = options;
+  return withScorer({ scorer: 'geneval', bundle, dataDir, signal }, (rewardScorer) =>
     evaluateGenevalFolder(folder, {
       jpeg,
       onProgress,
@@ -93,16 +97,22 @@ export async function evaluateGeneval(options: {
 
 /** Lends the processes of one scorer. */
 async function withScorer<T>(
-  options: { readonly scorer: string; readonly bundle: string | null; readonly signal: AbortSignal },
+  options: {
+    readonly scorer: string;
+    readonly bundle: string | null;
+    readonly dataDir: string;
+    readonly signal: AbortSignal;
+  },
   use: (rewardScorer: RewardScorer) => Promise<T>,
 ): Promise<T> {
   const { scorer, signal } = options;
-  const bundle = options.bundle === null ? null : resolve(options.bundle);
+  const bundle = options.bundle === null ? null : bundleReference(options.bundle);
   const recipe = recipeSchema.parse({
     ...SCORING_RECIPE,
     reward: { components: [{ name: scorer, scorer, bundle }] },
   });
-  const rewardScorer = await createRewardScorer(recipe, signal, { repoRoot: ROOT, onEvent: () => undefined });
+  const bundles = bundleStore(options.dataDir);
+  const rewardScorer = await createRewardScorer(recipe, signal, { bundles, onEvent: () => undefined });
   try {
     return await use(rewardScorer);
   } finally {

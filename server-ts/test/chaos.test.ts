@@ -7,6 +7,7 @@ import { deriveSeed } from '../src/core/seeds.js';
 import type { LossMask } from '../src/core/types.js';
 import type { StoredRollout, Trainer } from '../src/pipeline/ports.js';
 import { RunController } from '../src/pipeline/run-controller.js';
+import { BundleStore } from '../src/scoring/bundle/bundle-store.js';
 import { writeDetectorBundle } from '../src/scoring/fixtures/detector-bundle.js';
 import { createRewardScorer } from '../src/scoring/reward-scorer.js';
 import { openDatabase } from '../src/storage/database.js';
@@ -97,7 +98,7 @@ async function run(): Promise<ChaoticRun> {
     trainer: withPictures(trainer),
     createScorer: (needed, signal) =>
       createRewardScorer(needed, signal, {
-        repoRoot: folder,
+        bundles: new BundleStore(join(folder, 'stored'), folder),
         onEvent: (name, { pid }) => {
           if (name !== 'scorer_batch_sent' || ++sent % KILL_EVERY !== 0) return;
           kills += 1;

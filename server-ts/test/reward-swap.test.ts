@@ -9,6 +9,7 @@ import { groupRewards } from '../src/core/rewards.js';
 import { systemClock } from '../src/pipeline/clock.js';
 import type { StoredRollout } from '../src/pipeline/ports.js';
 import { RunController } from '../src/pipeline/run-controller.js';
+import { BundleStore } from '../src/scoring/bundle/bundle-store.js';
 import { loadScorerBundle } from '../src/scoring/bundle/scorer-bundle.js';
 import { writeDetectorBundle } from '../src/scoring/fixtures/detector-bundle.js';
 import { writeImageTextBundle } from '../src/scoring/fixtures/image-text-bundle.js';
@@ -103,7 +104,10 @@ class ControlPlane {
       artifacts: new ArtifactFiles(join(folder, name)),
       trainer: this.trainer,
       createScorer: (recipe, signal) =>
-        createRewardScorer(recipe, signal, { repoRoot: ROOT, onEvent: () => undefined }),
+        createRewardScorer(recipe, signal, {
+          bundles: new BundleStore(join(folder, 'scorers'), ROOT),
+          onEvent: () => undefined,
+        }),
       loadPrompts: async () => ({ train: prompts, evaluation: prompts }),
       telemetry: { event: (event, fields) => this.happened.emit(event, fields), metrics: () => undefined },
       clock: systemClock,

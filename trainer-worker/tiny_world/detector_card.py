@@ -14,6 +14,7 @@ from tiny_world.detector_runtime import COUNTING_THRESHOLD, THRESHOLD, DetectorS
 from tiny_world.detector_scenes import fresh_example, spoiled_example
 from tiny_world.detector_score import Agreement, ClassCounts, agreement, count_by_class
 from tiny_world.evaluate import evaluation_records
+from tiny_world.golden_cases import detector_cases, write_golden_cases
 from tiny_world.markdown import reflow
 from tiny_world.pipeline import draw
 from tiny_world.prompts import Record, evaluation_records_by_tag
@@ -61,8 +62,8 @@ def measure_detector(pipeline: StableDiffusion3Pipeline, session: DetectorSessio
     )
 
 
-def manifest(graph: Path) -> str:
-    """Return the manifest that a scorer loads the graph by."""
+def manifest(graph: Path, golden: str) -> str:
+    """Return the manifest that a scorer loads the graph by; `golden`: its line about golden cases."""
     digest = hashlib.sha256(graph.read_bytes()).hexdigest()
     colors = "\n".join(f"    - {{name: {name}, rgb: [{r}, {g}, {b}]}}" for name, (r, g, b) in COLOR_RGB.items())
     return f"""\
@@ -86,7 +87,14 @@ colors:
 {colors}
 licence: Apache-2.0
 source: trained from nothing by trainer-worker/tiny_world on pictures drawn by a program
-"""
+valueRange: [-16, 1]
+{golden}"""
+
+
+def write_manifest(folder: Path) -> None:
+    """Write manifest.yaml and the golden cases beside the graph."""
+    golden = write_golden_cases(folder, detector_cases())
+    (folder / "manifest.yaml").write_text(manifest(folder / "model.onnx", golden), encoding="ascii")
 
 
 def _class_table(fresh: ClassCounts, spoiled: ClassCounts) -> str:
@@ -168,7 +176,7 @@ def write_manifest_and_card(pipeline: StableDiffusion3Pipeline, folder: Path, *,
     """Measure the exported graph and write manifest.yaml and README.md beside it."""
     graph = folder / "model.onnx"
     report = measure_detector(pipeline, DetectorSession(graph), seed=0)
-    (folder / "manifest.yaml").write_text(manifest(graph), encoding="ascii")
+    write_manifest(folder)
     text = reflow(card(report, steps=steps, seconds=seconds, size_bytes=graph.stat().st_size))
     (folder / "README.md").write_text(text, encoding="ascii")
     print(_agreement_table(report.on_generated), flush=True)

@@ -22,6 +22,7 @@ export async function evalGenevalCommand(
   const end = context.onInterrupt(() => abort.abort());
   try {
     const { results, failures } = await evaluateGeneval({
+      dataDir: context.server.dataDir,
       folder,
       bundle: options.bundle ?? null,
       jpeg: options.jpeg === true,

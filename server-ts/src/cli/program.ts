@@ -8,6 +8,13 @@ import { resumeCommand, runCommand } from './run-command.js';
 import { runsCommand, showCommand, stopCommand } from './runs-commands.js';
 import { scoreCommand } from './score-command.js';
 import { scorerHostCommand, scorerKeysCommand } from './scorer-host-command.js';
+import {
+  scorersAddCommand,
+  scorersCheckCommand,
+  scorersListCommand,
+  scorersRemoveCommand,
+  scorersShowCommand,
+} from './scorers-commands.js';
 import { upCommand } from './up-command.js';
 
 const server = new Option(
@@ -57,6 +64,7 @@ export function createProgram(context: CommandContext, finish: (code: number) =>
   addScorerHostCommands(program, context, finish);
   addEvalCommand(program, context, finish);
   addPromptsCommand(program, context, finish);
+  addScorersCommands(program, context, finish);
   return program;
 }
 
@@ -270,4 +278,35 @@ function addPromptsCommand(program: Command, context: CommandContext, finish: Fi
       ),
     )
     .action(async (options) => finish(await genevalPromptsCommand(context, options)));
+}
+
+function addScorersCommands(program: Command, context: CommandContext, finish: Finish): void {
+  const scorers = program.command('scorers').description('scorer bundles: list, check, add, remove');
+  const reference = 'folder, name, name@version or first characters of a hash';
+  const command = (name: string, description: string, sample: string): Command =>
+    scorers
+      .command(name)
+      .description(description)
+      .addOption(dataDir)
+      .addOption(json)
+      .addHelpText('after', example(sample));
+  command('list', 'bundles that a recipe can name: shipped ones and those of the data folder', 'scorers list').action(
+    async (options) => finish(await scorersListCommand(context, options)),
+  );
+  command('show', 'where a bundle lies, and its certificate', 'scorers show ppocr-v4')
+    .argument('<bundle>', reference)
+    .action(async (name, options) => finish(await scorersShowCommand(context, name, options)));
+  command(
+    'check',
+    'load a bundle, run its golden cases, time it, and store a certificate',
+    'scorers check scorers/ppocr-v4',
+  )
+    .argument('<bundle>', reference)
+    .action(async (name, options) => finish(await scorersCheckCommand(context, name, options)));
+  command('add', 'check a bundle and copy it into the data folder', 'scorers add exports/pickscore-v1')
+    .argument('<folder>', 'folder with manifest.yaml')
+    .action(async (folder, options) => finish(await scorersAddCommand(context, folder, options)));
+  command('remove', 'remove a bundle of the data folder that no unfinished run needs', 'scorers remove pickscore-v1')
+    .argument('<bundle>', reference)
+    .action(async (name, options) => finish(await scorersRemoveCommand(context, name, options)));
 }

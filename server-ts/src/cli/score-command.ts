@@ -27,7 +27,14 @@ export async function scoreCommand(
   const end = context.onInterrupt(() => abort.abort());
   try {
     const { scorer, bundle = null } = options;
-    const scores = await scorePictures({ scorer, bundle, prompt, images, signal: abort.signal });
+    const scores = await scorePictures({
+      scorer,
+      bundle,
+      prompt,
+      images,
+      dataDir: context.server.dataDir,
+      signal: abort.signal,
+    });
     if (options.json === true) {
       context.output.print(
         JSON.stringify(

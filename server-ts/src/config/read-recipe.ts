@@ -1,7 +1,7 @@
-import { distance } from 'fastest-levenshtein';
 import { type Document, isMap, isNode, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { StarError } from '../core/errors.js';
+import { nearestName } from '../core/nearest-name.js';
 import { type Recipe, recipeSchema } from './recipe.js';
 import { type RecipeConflict, recipeConflicts } from './recipe-conflicts.js';
 
@@ -89,10 +89,8 @@ function describeIssue(issue: z.core.$ZodIssue, { value, schema, root, place }: 
 }
 
 function suggestion(key: string, known: readonly string[]): string {
-  const ranked = known.map((name) => ({ name, edits: distance(key.toLowerCase(), name.toLowerCase()) }));
-  ranked.sort((a, b) => a.edits - b.edits);
-  const nearest = ranked[0];
-  if (nearest !== undefined && nearest.edits <= Math.max(2, key.length / 2)) return `; did you mean ${nearest.name}?`;
+  const nearest = nearestName(key, known);
+  if (nearest !== null) return `; did you mean ${nearest}?`;
   return known.length > 0 ? `; known keys: ${known.join(', ')}` : '';
 }
 

@@ -107,7 +107,7 @@ const rewardComponent = z.strictObject({
     .string()
     .nullable()
     .default(null)
-    .describe('folder of the scorer bundle; null: the one shipped for this scorer'),
+    .describe('scorer bundle: folder, name, name@version or hash; null: the one shipped for this scorer'),
   value: z.string().default('score').describe('which reported value is the reward, for example score or strict'),
   processCount: z
     .int()

@@ -70,6 +70,10 @@ async function start(): Promise<void> {
   const app = createRestApp({
     store,
     artifacts,
+    scorers: {
+      list: async () => ({ bundles: [{ name: 'ppocr-v4' }], broken: [] }),
+      find: async (reference) => ({ name: reference }),
+    },
     events,
     runs: {
       create: async (recipeText) => {
@@ -202,6 +206,12 @@ describe('errors over HTTP', () => {
     expect(await reason(await get('/v1/runs/none/events'))).toEqual([404, 'NOT_FOUND']);
     expect(await reason(await get('/v1/runs?limit=0'))).toEqual([400, 'ARGUMENT_INVALID']);
     expect(await reason(await get('/v1/nothing'))).toEqual([404, 'NOT_FOUND']);
+  });
+
+  it('lists scorer bundles and shows one by name, never by path', async () => {
+    expect(await json(await get('/v1/scorers'))).toMatchObject({ bundles: [{ name: 'ppocr-v4' }] });
+    expect(await json(await get('/v1/scorers/ppocr-v4@1.0.0'))).toEqual({ name: 'ppocr-v4@1.0.0' });
+    expect((await get('/v1/scorers/..%2f..%2fetc')).status).toBe(400);
   });
 
   it('lets no path through that is not an id', async () => {

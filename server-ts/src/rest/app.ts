@@ -5,6 +5,7 @@ import type { RestServices } from './ports.js';
 import { noRoute, problemHandler } from './problem.js';
 import { rewardRoutes } from './reward-routes.js';
 import { runRoutes } from './run-routes.js';
+import { scorerRoutes } from './scorer-routes.js';
 
 /** Headers that keep browsers from doing more than showing an answer. */
 const securityHeaders: RequestHandler = (_request, response, next) => {
@@ -49,7 +50,7 @@ export function createRestApp(services: RestServices): Express {
   app.get('/v1/status', (_request, response) => {
     response.json(services.status());
   });
-  app.use('/v1', runRoutes(services), rewardRoutes(services), artifactRoutes(services));
+  app.use('/v1', runRoutes(services), rewardRoutes(services), artifactRoutes(services), scorerRoutes(services));
   app.use(noRoute, problemHandler(services.logError));
   return app;
 }

@@ -17,6 +17,10 @@ export const rolloutParams = z.object({ runId: id, rolloutId: id });
 export const iterationParams = z.object({ runId: id, iteration: wholeNumber });
 /** `/runs/:runId/evaluations/:policyVersion/:position/image` */
 export const evaluationImageParams = z.object({ runId: id, policyVersion: wholeNumber, position: wholeNumber });
+/** `/scorers/:reference`: name, name@version or first characters of a hash; never a path. */
+export const scorerParams = z.object({
+  reference: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}(@[A-Za-z0-9._-]{1,32})?$/, 'a name, name@version or hash'),
+});
 /** `?limit=` of lists, 1..1000. */
 export const listQuery = z.object({ limit: wholeNumber.pipe(z.int().min(1).max(1_000)).default(100) });
 /** `?since=` first iteration of a series. */

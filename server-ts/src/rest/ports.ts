@@ -55,11 +55,20 @@ export interface SystemStatus {
   readonly activeRunId: string | null;
 }
 
+/** Scorer bundles; `scoring/bundle/bundle-store.ts` fits. */
+export interface ScorerBundles {
+  /** All that a recipe can name, and folders that look like a bundle and are none. */
+  list(): Promise<object>;
+  /** @throws StarError SCORER_NOT_LOADABLE for an unknown reference */
+  find(reference: string): Promise<object>;
+}
+
 /** Everything that the HTTP edge needs. */
 export interface RestServices {
   readonly runs: RunService;
   readonly store: RunStore;
   readonly artifacts: ArtifactStore;
+  readonly scorers: ScorerBundles;
   readonly events: LiveEvents;
   readonly status: () => SystemStatus;
   readonly exposeMetrics: () => Promise<{ contentType: string; text: string }>;

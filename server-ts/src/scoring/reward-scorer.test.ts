@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
 import { type Recipe, recipeSchema } from '../config/recipe.js';
 import type { PromptRecord } from '../core/types.js';
+import { BundleStore } from './bundle/bundle-store.js';
 import { writeDetectorBundle } from './fixtures/detector-bundle.js';
 import { createRewardScorer, scoreFiles } from './reward-scorer.js';
 
@@ -43,7 +44,7 @@ function ocrPrompt(targetText: string | null): PromptRecord {
 
 async function create(made: Recipe, events: string[] = []) {
   const onEvent = (name: string): number => events.push(name);
-  return createRewardScorer(made, signal, { repoRoot, onEvent });
+  return createRewardScorer(made, signal, { bundles: new BundleStore(join(repoRoot, 'none'), repoRoot), onEvent });
 }
 
 test('reads printed words of 64-pixel pictures', async () => {

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import type { Recipe } from '../config/recipe.js';
 import { StarError } from '../core/errors.js';
 import type { PromptRecord, Score } from '../core/types.js';
 import type { RewardScorer, ScoreRequest } from '../pipeline/ports.js';
 import { lineageOf } from './bundle/bundle-lineage.js';
+import type { BundleStore } from './bundle/bundle-store.js';
 import type { ScorerManifest } from './bundle/manifest.js';
 import { loadScorerBundle, type ScorerBundle } from './bundle/scorer-bundle.js';
 import type { ScorerHub } from './pool/scorer-hub.js';
@@ -14,8 +15,8 @@ import { abilityOf, SCORER_KINDS } from './scorer-kinds.js';
 
 /** What the recipe does not say. */
 export interface RewardScorerOptions {
-  /** Folder that relative bundle paths start from. */
-  readonly repoRoot: string;
+  /** Where bundles are found by folder, name or hash. */
+  readonly bundles: BundleStore;
   readonly onEvent: ScorerEventSink;
   /** Where scorer processes of other hosts dial in; absent: only processes of this machine work. */
   readonly hub?: ScorerHub | null;
@@ -92,7 +93,7 @@ async function planPools(recipe: Recipe, options: RewardScorerOptions): Promise<
     { bundle: ScorerBundle; folder: string; users: [RewardComponent, ...RewardComponent[]] }
   >();
   for (const component of recipe.reward.components) {
-    const folder = bundleFolder(component, options.repoRoot);
+    const folder = await options.bundles.locate(bundleOf(component));
     const key = `${component.scorer} ${folder}`;
     const known = planned.get(key);
     const bundle = known?.bundle ?? (await loadBundleFor(component, folder));
@@ -106,9 +107,9 @@ async function planPools(recipe: Recipe, options: RewardScorerOptions): Promise<
   }));
 }
 
-function bundleFolder({ name, scorer, bundle }: RewardComponent, repoRoot: string): string {
-  const path = bundle ?? SCORER_KINDS[scorer].shippedBundle;
-  if (path !== null) return resolve(repoRoot, path);
+function bundleOf({ name, scorer, bundle }: RewardComponent): string {
+  const reference = bundle ?? SCORER_KINDS[scorer].shippedBundle;
+  if (reference !== null) return reference;
   throw new StarError(
     'RECIPE_INVALID',
     `reward.components: ${name} has no bundle; scorer ${scorer} comes without one, set bundle to a folder with manifest.yaml`,

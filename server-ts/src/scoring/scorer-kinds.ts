@@ -44,5 +44,8 @@ export const SCORER_KINDS: Readonly<Record<ScorerName, ScorerKind>> = {
 /** What a scorer can do with a bundle of its kind. */
 export function abilityOf(scorer: ScorerName, manifest: ScorerManifest): ScorerAbility {
   if (manifest.kind === 'http') return { values: manifest.values, batchSize: manifest.maxBatch };
-  return SCORER_KINDS[scorer].ability ?? { values: [], batchSize: 1 };
+  const ability = SCORER_KINDS[scorer].ability ?? { values: [], batchSize: 1 };
+  // An aesthetic head looks at the picture only.
+  const isAesthetic = manifest.kind === 'image_text' && manifest.head.kind === 'aesthetic';
+  return isAesthetic ? { ...ability, values: ['score'] } : ability;
 }

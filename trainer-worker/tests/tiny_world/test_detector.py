@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from tiny_world.detector_card import manifest
 from tiny_world.detector_runtime import DetectorSession, color_name
 from tiny_world.detector_score import agreement
+from tiny_world.golden_cases import detector_cases, write_golden_cases
 from tiny_world.paths import DETECTOR
 from tiny_world.prompts import training_records_by_tag
 from tiny_world.renderer import draw_record
@@ -58,9 +60,12 @@ def test_masked_colour_is_the_drawn_colour(session: DetectorSession) -> None:
         assert color_name(scene.picture, found.masks[0, 0]) == scene.placements[0].color
 
 
-def test_manifest_belongs_to_the_graph() -> None:
+def test_manifest_and_golden_cases_are_what_the_command_writes(tmp_path: Path) -> None:
     text = (DETECTOR / "manifest.yaml").read_text()
-    assert text == manifest(DETECTOR / "model.onnx")
+    written = write_golden_cases(tmp_path, detector_cases())
+    assert text == manifest(DETECTOR / "model.onnx", written)
+    for path in (tmp_path / "golden").iterdir():
+        assert path.read_bytes() == (DETECTOR / "golden" / path.name).read_bytes()
     loaded = yaml.safe_load(text)
     assert loaded["classes"] == list(SHAPES)
     assert [color["name"] for color in loaded["colors"]["prototypes"]] == list(COLORS)

@@ -59,9 +59,7 @@ export async function checkFiles(folder: string, files: readonly BundleFile[], m
   let bytes = 0;
   for (const { path } of files) bytes += await sizeOf(locateFile(folder, path));
   if (bytes > maxBytes) {
-    throw notLoadable(
-      `the files of the bundle ${folder} have ${bytes} bytes; at most ${maxBytes} are allowed (STAR_MAX_BUNDLE_BYTES)`,
-    );
+    throw notLoadable(`the files of the bundle ${folder} have ${bytes} bytes; at most ${maxBytes} are allowed`);
   }
   for (const { path, sha256 } of files) await checkHash(locateFile(folder, path), sha256);
 }

@@ -13,6 +13,7 @@ import { readRecipe } from '../../config/read-recipe.js';
 import { recipeSchema } from '../../config/recipe.js';
 import type { Score } from '../../core/types.js';
 import type { RewardScorer, ScoreRequest } from '../../pipeline/ports.js';
+import { BundleStore } from '../bundle/bundle-store.js';
 import { loadScorerBundle, type ScorerBundle } from '../bundle/scorer-bundle.js';
 import { createRewardScorer } from '../reward-scorer.js';
 import type { Scorer, ScorerInput, ScorerOutcome } from '../scorer.js';
@@ -94,7 +95,10 @@ async function startRewardScorer(): Promise<RewardScorer> {
   const tiny = readRecipe(await readFile(join(root, 'recipes/tiny-geneval-star-forward.yaml'), 'utf8'));
   const component = { name: 'mine', scorer: 'http', bundle: folder };
   const recipe = recipeSchema.parse({ ...tiny, reward: { components: [component] } });
-  const scorer = await createRewardScorer(recipe, signal, { repoRoot: root, onEvent: () => undefined });
+  const scorer = await createRewardScorer(recipe, signal, {
+    bundles: new BundleStore(join(root, 'stored'), root),
+    onEvent: () => undefined,
+  });
   closers.push(() => scorer.close());
   return scorer;
 }
