@@ -1,7 +1,7 @@
 """Writes tensor_codec.json: vectors that both languages' tensor codecs must reproduce.
 
 Independent of the product: plain Python floats (IEEE 754 double precision) and `struct` for rounding to narrower types.
-Run: python golden/make_tensor_codec.py
+Run: python golden/make_tensor_codec.py [--check]; --check compares with the file that is there and writes nothing.
 
 attention_uint8: planes of (step, concept); offset = smallest value, scale = float32((largest - smallest) / 255),
   code = floor((value - offset) / scale + 0.5) in 0..255, 0 for scale 0; decoded = code * scale + offset.
@@ -16,8 +16,10 @@ relative tolerance in the file (a language may round between the steps).
 import json
 import math
 import struct
+import sys
 from pathlib import Path
 
+PATH = Path(__file__).with_name("tensor_codec.json")
 BIGGEST_CODE = 255
 RELATIVE_TOLERANCE = 4e-7
 
@@ -143,6 +145,16 @@ def build() -> dict:
     }
 
 
+def main() -> int:
+    """Write the file, or with --check compare it."""
+    text = json.dumps(build(), indent=1) + "\n"
+    if "--check" not in sys.argv:
+        PATH.write_text(text, encoding="ascii")
+    elif not PATH.exists() or PATH.read_text(encoding="ascii") != text:
+        print(f"stale: {PATH.name}; run python {Path(__file__).name}")
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    target = Path(__file__).with_name("tensor_codec.json")
-    target.write_text(json.dumps(build(), indent=1) + "\n", encoding="ascii")
+    sys.exit(main())
