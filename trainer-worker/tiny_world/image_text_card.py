@@ -15,7 +15,7 @@ from star_worker.onnx_export.parity import Check
 from tiny_world.captions import CHANGES
 from tiny_world.image_text_model import BATCH, EMBEDDING
 from tiny_world.image_text_runtime import ImageTextSession
-from tiny_world.image_text_score import PICTURES, ImageTextReport, measure_image_text
+from tiny_world.image_text_score import PICTURES, ImageTextReport, Separation, measure_image_text
 from tiny_world.markdown import reflow
 from tiny_world.pipeline import load_pipeline
 from tiny_world.text_encoders import MAX_TOKENS, build_tokenizer
@@ -60,6 +60,17 @@ def _separation_table(report: ImageTextReport) -> str:
         f"| {report.on_reconstructions[change].accuracy:.3f} |"
         for change in (*CHANGES, "all")
     )
+
+
+def _weakness(separations: dict[str, Separation]) -> str:
+    """Say what the model is worst at, and which kinds it does not tell at all."""
+    worst = min(CHANGES, key=lambda change: separations[change].accuracy)
+    guessed = [change for change in CHANGES if not separations[change].beats_guessing]
+    lesson = f"No better than guessing: {', '.join(guessed)}; do not use the score to train that." if guessed else ""
+    mean = sum(separations[change].accuracy for change in CHANGES) / len(CHANGES)
+    return f"""\
+Worst at {worst}. {lesson} The line "all" counts pairs, of which {separations["shape"].pairs} are of shape; the mean of
+the five kinds is {mean:.3f} on renders."""
 
 
 def _parity_table(checks: Sequence[Check]) -> str:
@@ -112,8 +123,12 @@ of held-out prompts, and on the same pictures after the autoencoder (guessing: 0
 Changed means: color, another colour or two colours exchanged; count, another number; shape, another shape; position,
 another relation or the two things exchanged; letter, one letter of the word.
 
+{_weakness(report.on_renders)}
+
 On {generated.pictures} pictures that the base model drew for held-out prompts ({generated.right} of them right by the
-programmatic reader), a right picture scores higher than a wrong one of any prompt with chance {generated.auroc:.3f}.
+programmatic reader), a right picture scores higher than a wrong one of any prompt with chance {generated.auroc:.3f},
+and than a wrong one of the same kind of prompt with chance {generated.auroc_within_kind:.3f}. The second number is the
+one that matters: the first also counts that some kinds score high and are easy to draw.
 """
 
 

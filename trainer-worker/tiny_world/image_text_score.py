@@ -1,5 +1,6 @@
 """Measures the image-text model: right against wrong captions, and right against wrong pictures."""
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -9,7 +10,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from diffusers import StableDiffusion3Pipeline
-from scipy.stats import mannwhitneyu
 
 from tiny_world.autoencoder import decode, encode
 from tiny_world.captions import wrong_captions
@@ -37,6 +37,11 @@ class Separation:
     def accuracy(self) -> float:
         """Share of pairs, 0..1; guessing gives 0.5."""
         return self.right / self.pairs
+
+    @property
+    def beats_guessing(self) -> bool:
+        """Whether the accuracy is more than two standard errors of guessing above one half."""
+        return self.accuracy - 0.5 > 1 / math.sqrt(self.pairs)
 
 
 def _held_out_records(count: int, rng: random.Random) -> list[Record]:
@@ -71,6 +76,8 @@ class GeneratedScores:
     right: int
     auroc: float
     """Chance that a picture judged right scores higher than one judged wrong; guessing gives 0.5."""
+    auroc_within_kind: float
+    """The same among pictures of one kind of prompt: knowing which kinds are hard does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,16 @@ class ImageTextReport:
     on_generated: GeneratedScores
 
 
+def generated_scores(
+    records: Sequence[Record], scores: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]
+) -> GeneratedScores:
+    """Compare the scores of right pictures with those of wrong ones, pair by pair; a tie is no win."""
+    kinds = np.array([record["tag"] for record in records])
+    higher, pairs = scores[:, None] > scores, right[:, None] & ~right
+    alike = pairs & (kinds[:, None] == kinds)
+    return GeneratedScores(len(records), int(right.sum()), float(higher[pairs].mean()), float(higher[alike].mean()))
+
+
 def _score_generated(
     pipeline: StableDiffusion3Pipeline, score: Score, rng: random.Random, seed: int
 ) -> GeneratedScores:
@@ -89,9 +106,7 @@ def _score_generated(
     prompts = [record["prompt"] for record in records]
     pictures = draw(pipeline, prompts, derive_seed("image-text card", seed))
     right = np.array([is_right(record, picture) for record, picture in zip(records, pictures, strict=True)])
-    scores = score(pictures, prompts)
-    wins = mannwhitneyu(scores[right], scores[~right]).statistic
-    return GeneratedScores(len(records), int(right.sum()), float(wins / right.sum() / (~right).sum()))
+    return generated_scores(records, score(pictures, prompts), right)
 
 
 def measure_image_text(pipeline: StableDiffusion3Pipeline, score: Score, seed: int) -> ImageTextReport:

@@ -5,6 +5,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -12,7 +13,7 @@ import yaml
 from tiny_world.image_text import contrast
 from tiny_world.image_text_model import contents_of
 from tiny_world.image_text_runtime import ImageTextSession
-from tiny_world.image_text_score import separation_by_change
+from tiny_world.image_text_score import Separation, generated_scores, separation_by_change
 from tiny_world.paths import IMAGE_TEXT
 from tiny_world.prompts import evaluation_records_by_tag
 from tiny_world.renderer import Placement, Scene, draw_placements, draw_record, draw_word
@@ -67,3 +68,21 @@ def test_the_shipped_model_separates_right_from_wrong_captions_of_held_out_promp
     assert found["all"].accuracy >= 0.85
     for change in ("shape", "color", "count", "letter"):
         assert found[change].accuracy >= 0.8, change
+    # What the model does not tell (relations of places) is said where its users look.
+    card = (IMAGE_TEXT / "README.md").read_text()
+    guessed = card.split("No better than guessing: ")[1].split(";")[0]
+    assert {change for change, pairs in found.items() if not pairs.beats_guessing} <= set(guessed.split(", "))
+
+
+def test_guessing_is_not_beaten_by_luck() -> None:
+    assert not Separation(100, 60).beats_guessing
+    assert Separation(100, 61).beats_guessing
+
+
+def test_generated_pictures_are_compared_within_their_kind_too() -> None:
+    records = [{"tag": tag, "prompt": ""} for tag in ("easy", "easy", "hard", "hard")]
+    right = np.array([True, False, True, False])
+    found = generated_scores(records, np.array([0.9, 0.8, 0.3, 0.2], np.float32), right)
+    # Pairs: easy-easy won, easy-hard won, hard-easy lost, hard-hard won.
+    assert (found.pictures, found.right) == (4, 2)
+    assert (found.auroc, found.auroc_within_kind) == (0.75, 1.0)
