@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StarError } from './core/errors.js';
+import type { RunStore } from './pipeline/ports.js';
 import { type BundleCertificate, checkBundle } from './scoring/bundle/bundle-check.js';
-import { type BrokenBundle, type BundleEntry, BundleStore } from './scoring/bundle/bundle-store.js';
+import { type BrokenBundle, type BundleEntry, BundleStore, isMeant } from './scoring/bundle/bundle-store.js';
 import { openDatabase } from './storage/database.js';
 import { SqliteRunStore } from './storage/sqlite-run-store.js';
 
@@ -64,37 +65,40 @@ export async function addScorerBundle(dataDir: string, folder: string): Promise<
 /**
  * Removes a bundle of the data folder.
  *
- * @throws StarError STATE_CONFLICT for a shipped one, and for one that a run which is not over names
+ * @param force also where runs need it: their pictures can then not be scored again by it
+ * @throws StarError STATE_CONFLICT for a shipped one, and for one that scored a run or that a run which is not over names
  */
-export async function removeScorerBundle(dataDir: string, reference: string): Promise<BundleEntry> {
+export async function removeScorerBundle(dataDir: string, reference: string, force: boolean): Promise<BundleEntry> {
   const store = bundleStore(dataDir);
-  const entry = await store.find(reference);
-  for (const { runId, bundle } of unfinishedBundles(dataDir)) {
-    const used = await store.find(bundle).catch(() => null);
-    if (used?.bundleHash !== entry.bundleHash) continue;
+  const entry = await store.findStored(reference);
+  const runIds = force ? [] : runsThatNeed(dataDir, entry);
+  if (runIds.length > 0) {
     throw new StarError(
       'STATE_CONFLICT',
-      `run ${runId} is not over and is scored by ${entry.name}; stop or finish it first`,
+      `${entry.name}@${entry.version} is what ${runIds.join(', ')} was or will be scored by; add --force to remove it nevertheless`,
     );
   }
   return store.remove(reference);
 }
 
-/** Bundles that the rewards of runs name which may still go on. */
-function unfinishedBundles(dataDir: string): { runId: string; bundle: string }[] {
+function runsThatNeed(dataDir: string, entry: BundleEntry): string[] {
   const path = join(resolve(dataDir), 'star.db');
   if (!existsSync(path)) return [];
   const database = openDatabase(path);
   try {
-    const store = new SqliteRunStore(database, () => new Date().toISOString());
-    const open = store.listRuns(MOST_RUNS).filter(({ state }) => state !== 'SUCCEEDED');
-    return open.flatMap(({ runId }) =>
-      store
-        .rewardVersions(runId)
-        .flatMap(({ reward }) => reward.components)
-        .flatMap(({ bundle }) => (bundle === null ? [] : [{ runId, bundle }])),
-    );
+    const runs = new SqliteRunStore(database, () => new Date().toISOString());
+    return [...new Set([...runs.runsScoredBy(entry.bundleHash), ...openRunsNaming(runs, entry)])];
   } finally {
     database.close();
   }
+}
+
+/** Runs that may go on and whose reward, in any version, may mean the bundle. */
+function openRunsNaming(runs: RunStore, entry: BundleEntry): string[] {
+  const open = runs.listRuns(MOST_RUNS).filter(({ state }) => state !== 'SUCCEEDED');
+  const named = ({ bundle }: { readonly bundle: string | null }): boolean =>
+    bundle !== null && (isMeant(entry, bundle) || resolve(ROOT, bundle) === entry.folder);
+  return open
+    .filter(({ runId }) => runs.rewardVersions(runId).some(({ reward }) => reward.components.some(named)))
+    .map(({ runId }) => runId);
 }

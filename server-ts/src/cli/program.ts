@@ -306,7 +306,8 @@ function addScorersCommands(program: Command, context: CommandContext, finish: F
   command('add', 'check a bundle and copy it into the data folder', 'scorers add exports/pickscore-v1')
     .argument('<folder>', 'folder with manifest.yaml')
     .action(async (folder, options) => finish(await scorersAddCommand(context, folder, options)));
-  command('remove', 'remove a bundle of the data folder that no unfinished run needs', 'scorers remove pickscore-v1')
+  command('remove', 'remove a bundle of the data folder that no run needs', 'scorers remove pickscore-v1@1')
     .argument('<bundle>', reference)
+    .option('--force', 'also where runs were scored by it or will be')
     .action(async (name, options) => finish(await scorersRemoveCommand(context, name, options)));
 }

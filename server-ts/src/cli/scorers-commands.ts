@@ -70,9 +70,9 @@ export async function scorersAddCommand(
 export async function scorersRemoveCommand(
   context: CommandContext,
   reference: string,
-  options: ScorersOptions,
+  options: ScorersOptions & { readonly force?: boolean },
 ): Promise<number> {
-  const entry = await removeScorerBundle(dataDirOf(context, options), reference);
+  const entry = await removeScorerBundle(dataDirOf(context, options), reference, options.force === true);
   context.output.print(options.json === true ? JSON.stringify(entry, null, 2) : `removed ${entryText(entry)}`);
   return EXIT.ok;
 }
@@ -90,9 +90,10 @@ function certificateText(certificate: BundleCertificate): string {
     `preprocessing ${lineage.preprocessing}, ${lineage.runtime}, ${certificate.machine}`,
     `golden cases: ${golden.cases - golden.failures.length} of ${golden.cases} hold`,
     ...golden.failures.map((failure) => `  ${failure}`),
+    ...certificate.warnings.map((warning) => `warning: ${warning}`),
     ...graphs.map(
-      ({ path, bytes, inputs, outputs }) =>
-        `${path}  ${bytes} bytes  (${inputs.join('; ')}) -> (${outputs.join('; ')})`,
+      ({ path, bytes, opset, inputs, outputs }) =>
+        `${path}  ${bytes} bytes  opset ${opset ?? 'not named'}  (${inputs.join('; ')}) -> (${outputs.join('; ')})`,
     ),
     `${certificate.picturesPerSecond.toFixed(1)} pictures a second`,
   ].join('\n');

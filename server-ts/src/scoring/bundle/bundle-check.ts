@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { arch, cpus, platform } from 'node:os';
 import sharp from 'sharp';
 import { StarError } from '../../core/errors.js';
@@ -10,6 +10,7 @@ import { requireFinite, type Scorer, type ScorerInput, type ScorerOutcome } from
 import { lineageOf } from './bundle-lineage.js';
 import { type GoldenCase, readGoldenCases } from './golden-cases.js';
 import { scoringFilesOf } from './manifest.js';
+import { readOpset } from './onnx-opset.js';
 import { loadScorerBundle, type ScorerBundle } from './scorer-bundle.js';
 
 /** What a check of a bundle found; stored with it. */
@@ -22,15 +23,19 @@ export interface BundleCertificate {
   readonly machine: string;
   readonly graphs: readonly GraphFacts[];
   readonly golden: { readonly cases: number; readonly failures: readonly string[] };
+  /** What is worth a look and no failure: scores outside the manifest's `valueRange`. */
+  readonly warnings: readonly string[];
   /** Pictures per second of one process on one thread, decoding apart. */
   readonly picturesPerSecond: number;
   readonly passed: boolean;
 }
 
-/** Shapes and types of one graph; null: any length. */
+/** Shapes and types of one graph. */
 export interface GraphFacts {
   readonly path: string;
   readonly bytes: number;
+  /** Null where the graph names none. */
+  readonly opset: number | null;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
 }
@@ -55,7 +60,10 @@ export async function checkBundle(folder: string, now: string): Promise<BundleCe
   const cases = await readGoldenCases(bundle.manifest, bundle.locate);
   const scorer = await loadScorer(bundle);
   try {
-    const failures = await goldenFailures(scorer, cases);
+    const outcomes = await scoreCases(scorer, cases);
+    const failures = outcomes.flatMap(([{ name, expected }, outcome]) =>
+      differences(outcome, expected).map((difference) => `${name}: ${difference}`),
+    );
     const picturesPerSecond = await timeScorer(scorer, cases[0]?.prompt ?? TEST_PROMPT);
     return {
       name,
@@ -66,6 +74,7 @@ export async function checkBundle(folder: string, now: string): Promise<BundleCe
       machine: `${platform()} ${arch()}, ${cpus()[0]?.model ?? 'unknown processor'}`,
       graphs,
       golden: { cases: cases.length, failures },
+      warnings: outcomes.flatMap(([{ name }, outcome]) => outOfRange(name, outcome, bundle.manifest.valueRange)),
       picturesPerSecond,
       passed: failures.length === 0,
     };
@@ -88,9 +97,11 @@ async function graphFacts(bundle: ScorerBundle): Promise<GraphFacts[]> {
   for (const entry of scoringFilesOf(bundle.manifest).filter(({ path }) => path.endsWith('.onnx'))) {
     const file = bundle.locate(entry);
     const session = await openSession(file);
+    const model = await readFile(file);
     facts.push({
       path: entry.path,
-      bytes: (await stat(file)).size,
+      bytes: model.length,
+      opset: readOpset(model),
       inputs: session.inputMetadata.map(describeTensor),
       outputs: session.outputMetadata.map(describeTensor),
     });
@@ -104,13 +115,26 @@ function describeTensor(value: { readonly name: string; readonly isTensor: boole
   return value.isTensor ? `${value.name}: ${type} [${(shape ?? []).join(', ')}]` : `${value.name}: no tensor`;
 }
 
-async function goldenFailures(scorer: Scorer, cases: readonly GoldenCase[]): Promise<string[]> {
-  const failures: string[] = [];
-  for (const { name, prompt, image, expected } of cases) {
+type ScoredCase = readonly [GoldenCase, ScorerOutcome | undefined];
+
+async function scoreCases(scorer: Scorer, cases: readonly GoldenCase[]): Promise<ScoredCase[]> {
+  const scored: ScoredCase[] = [];
+  for (const each of cases) {
+    const { prompt, image } = each;
     const [outcome] = await scorer.score([{ prompt, image: await decodePng(image), png: image }]);
-    failures.push(...differences(outcome, expected).map((difference) => `${name}: ${difference}`));
+    scored.push([each, outcome]);
   }
-  return failures;
+  return scored;
+}
+
+function outOfRange(
+  name: string,
+  outcome: ScorerOutcome | undefined,
+  range: readonly [smallest: number, largest: number] | null,
+): string[] {
+  const score = outcome?.kind === 'value' ? outcome.values.score : undefined;
+  if (score === undefined || range === null || (score >= range[0] && score <= range[1])) return [];
+  return [`${name}: score ${score} is outside the value range ${range[0]} to ${range[1]} of the manifest`];
 }
 
 function differences(outcome: ScorerOutcome | undefined, expected: GoldenCase['expected']): string[] {

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -67,6 +67,12 @@ describe('a stored bundle', () => {
   });
 });
 
+it('removes the stored copy of a shipped bundle, and the shipped one stays', async () => {
+  const { bundleHash } = await add(join(folder, 'repository/scorers/shipped'));
+  expect(await store.remove('hand-made-detector')).toMatchObject({ origin: 'stored', bundleHash });
+  expect((await store.list()).bundles.map(({ origin }) => origin)).toEqual(['shipped']);
+});
+
 describe('a reference', () => {
   it('that nothing has names the nearest bundle', async () => {
     await expect(store.locate('hand-made-detektor')).rejects.toMatchObject({
@@ -85,6 +91,7 @@ describe('a reference', () => {
   it('is a folder when it looks like one', async () => {
     expect(await store.locate('scorers/shipped')).toBe(join(folder, 'repository/scorers/shipped'));
     expect(await store.locate('scorers/none')).toBe(join(folder, 'repository/scorers/none'));
+    expect((await store.find(await otherBundle('mine', 'my-detector'))).origin).toBe('folder');
   });
 });
 
@@ -116,6 +123,28 @@ describe('a check', () => {
     const certificate = await checkBundle(copy, NOW);
     expect(certificate.passed).toBe(false);
     expect(certificate.golden.failures).toContainEqual(expect.stringMatching(/^colors-right: expected strict = 1/));
+  });
+
+  it('tells the opset of a graph, and scores outside the value range of the manifest', async () => {
+    const copy = join(folder, 'copy');
+    await cp(join(SHIPPED, 'tiny-world-detector'), copy, { recursive: true });
+    expect(await checkBundle(copy, NOW)).toMatchObject({ graphs: [{ opset: 17 }], warnings: [] });
+    const manifest = await readFile(join(copy, 'manifest.yaml'), 'utf8');
+    await writeFile(join(copy, 'manifest.yaml'), manifest.replace(/valueRange: .*/, 'valueRange: [-16, 0.5]'));
+    const { passed, warnings } = await checkBundle(copy, NOW);
+    expect(passed).toBe(true);
+    expect(warnings).toContain('colors-right: score 1 is outside the value range -16 to 0.5 of the manifest');
+  });
+
+  it('refuses a golden picture that is a link out of the bundle', async () => {
+    const copy = join(folder, 'copy');
+    await cp(join(SHIPPED, 'tiny-world-detector'), copy, { recursive: true });
+    await rename(join(copy, 'golden/colors-right.png'), join(folder, 'elsewhere.png'));
+    await symlink('../../elsewhere.png', join(copy, 'golden/colors-right.png'));
+    await expect(checkBundle(copy, NOW)).rejects.toMatchObject({
+      reason: 'SCORER_NOT_LOADABLE',
+      message: expect.stringMatching(/link to .*elsewhere\.png, outside the bundle/),
+    });
   });
 
   it('refuses a changed golden picture', async () => {

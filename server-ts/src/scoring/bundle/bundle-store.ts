@@ -17,8 +17,8 @@ export interface BundleEntry {
   readonly bundleHash: string;
   /** Absolute path. */
   readonly folder: string;
-  /** `shipped`: in the repository; `stored`: added to the data folder. */
-  readonly origin: 'shipped' | 'stored';
+  /** `shipped`: in the repository; `stored`: added to the data folder; `folder`: named by its path. */
+  readonly origin: 'shipped' | 'stored' | 'folder';
   /** Null: never checked here. */
   readonly certificate: BundleCertificate | null;
 }
@@ -75,15 +75,21 @@ export class BundleStore {
   /** As `locate`, with everything that is known of it. */
   async find(reference: string): Promise<BundleEntry> {
     const folder = resolve(this.repoRoot, reference);
-    if (existsSync(join(folder, 'manifest.yaml'))) return this.#describe(folder, 'shipped');
+    if (existsSync(join(folder, 'manifest.yaml'))) return this.#describe(folder, 'folder');
+    return pick((await this.list()).bundles, reference);
+  }
+
+  /**
+   * A bundle of the data folder, also where a shipped one has its name.
+   *
+   * @throws StarError STATE_CONFLICT for a shipped one, SCORER_NOT_LOADABLE as `locate`
+   */
+  async findStored(reference: string): Promise<BundleEntry> {
     const { bundles } = await this.list();
-    const found = bundles.filter((bundle) => isMeant(bundle, reference));
-    const [first] = found;
-    if (first !== undefined && new Set(found.map(({ bundleHash }) => bundleHash)).size === 1) return first;
-    throw new StarError(
-      'SCORER_NOT_LOADABLE',
-      first === undefined ? unknown(reference, bundles) : ambiguous(reference, found),
-    );
+    const stored = bundles.filter(({ origin }) => origin === 'stored');
+    if (stored.some((bundle) => isMeant(bundle, reference))) return pick(stored, reference);
+    const { name, folder } = pick(bundles, reference);
+    throw new StarError('STATE_CONFLICT', `${name} is part of the repository (${folder}) and stays there`);
   }
 
   /**
@@ -107,15 +113,9 @@ export class BundleStore {
     await writeFile(join(folder, CERTIFICATE), `${JSON.stringify(certificate, null, 2)}\n`);
   }
 
-  /** @throws StarError STATE_CONFLICT for a shipped one, SCORER_NOT_LOADABLE for an unknown one */
+  /** @throws StarError as `findStored` */
   async remove(reference: string): Promise<BundleEntry> {
-    const entry = await this.find(reference);
-    if (entry.origin === 'shipped') {
-      throw new StarError(
-        'STATE_CONFLICT',
-        `${entry.name} is part of the repository (${entry.folder}) and stays there`,
-      );
-    }
+    const entry = await this.findStored(reference);
     await rm(entry.folder, { recursive: true });
     return entry;
   }
@@ -172,10 +172,9 @@ async function filesToCopy(folder: string): Promise<string[]> {
   const { manifest, locate } = await loadScorerBundle(folder);
   const own = filesOf(manifest).filter(({ path }) => !path.startsWith(NPM_PREFIX));
   const files = ['manifest.yaml', ...own.map((entry) => relative(folder, locate(entry)))];
-  if (manifest.golden !== undefined) {
-    const golden = locate(manifest.golden);
-    const place = relative(folder, dirname(golden));
-    files.push(...(await goldenPictures(golden)).map((path) => join(place, path)));
+  if (manifest.golden !== undefined && own.includes(manifest.golden)) {
+    const pictures = await goldenPictures(manifest.golden, locate);
+    files.push(...pictures.map((path) => relative(folder, path)));
   }
   return [...new Set(files)];
 }
@@ -186,7 +185,17 @@ async function subfolders(folder: string): Promise<string[]> {
   return folders.filter((path) => existsSync(join(path, 'manifest.yaml'))).sort();
 }
 
-function isMeant({ name, version, bundleHash }: BundleEntry, reference: string): boolean {
+/** @throws StarError SCORER_NOT_LOADABLE when the reference means none of the bundles, or several */
+function pick(bundles: readonly BundleEntry[], reference: string): BundleEntry {
+  const found = bundles.filter((bundle) => isMeant(bundle, reference));
+  const [first] = found;
+  if (first !== undefined && new Set(found.map(({ bundleHash }) => bundleHash)).size === 1) return first;
+  const why = first === undefined ? unknown(reference, bundles) : ambiguous(reference, found);
+  throw new StarError('SCORER_NOT_LOADABLE', why);
+}
+
+/** Whether a name, `name@version` or the first characters of a hash may mean a bundle. */
+export function isMeant({ name, version, bundleHash }: BundleEntry, reference: string): boolean {
   if (reference === name || reference === `${name}@${version}`) return true;
   return HASH_PREFIX.test(reference) && bundleHash.startsWith(reference);
 }

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { posix } from 'node:path';
 import { z } from 'zod';
 import { parsePromptFile } from '../../core/prompt-records.js';
 import type { PromptRecord, Task } from '../../core/types.js';
 import { notLoadable } from './bundle-files.js';
 import type { BundleKind, ScorerManifest } from './manifest.js';
+import type { BundleFile } from './manifest-fields.js';
+import type { ScorerBundle } from './scorer-bundle.js';
 
 /**
  * Golden cases of a bundle: pictures beside it with what its scorer has to say of them. A changed graph, runtime or
@@ -50,35 +52,44 @@ const TASKS: Readonly<Record<BundleKind, Task>> = {
  *
  * @throws StarError SCORER_NOT_LOADABLE when the file or a picture is missing, changed or not valid
  */
-export async function readGoldenCases(
-  manifest: ScorerManifest,
-  locate: (entry: { readonly path: string }) => string,
-): Promise<GoldenCase[]> {
-  if (manifest.golden === undefined) return [];
-  const path = locate(manifest.golden);
-  const { cases } = parseCases(path, await readFile(path, 'utf8'));
-  return Promise.all(cases.map((entry) => readCase(path, entry, TASKS[manifest.kind])));
+export async function readGoldenCases(manifest: ScorerManifest, locate: Locate): Promise<GoldenCase[]> {
+  const { golden, kind } = manifest;
+  if (golden === undefined) return [];
+  const cases = await parseCases(locate(golden));
+  return Promise.all(
+    cases.map((each) => readCase(locate(golden), picturePath(golden, each, locate), each, TASKS[kind])),
+  );
 }
 
-/** Pictures of the cases, relative to the file that names them. */
-export async function goldenPictures(path: string): Promise<string[]> {
-  return parseCases(path, await readFile(path, 'utf8')).cases.map(({ image }) => image.path);
+/**
+ * Absolute paths of the pictures of the cases.
+ *
+ * @param golden entry of the manifest
+ * @throws StarError SCORER_NOT_LOADABLE when the file is not valid or a picture lies outside the bundle
+ */
+export async function goldenPictures(golden: BundleFile, locate: Locate): Promise<string[]> {
+  return (await parseCases(locate(golden))).map((each) => picturePath(golden, each, locate));
 }
 
-function parseCases(path: string, text: string): z.infer<typeof fileSchema> {
+type Locate = ScorerBundle['locate'];
+type CaseEntry = z.infer<typeof caseSchema>;
+
+/** By the rule for every file of a bundle: nothing outside of it, through a link neither. */
+function picturePath(golden: BundleFile, { image }: CaseEntry, locate: Locate): string {
+  return locate({ path: posix.join(posix.dirname(golden.path), image.path) });
+}
+
+async function parseCases(path: string): Promise<CaseEntry[]> {
+  const text = await readFile(path, 'utf8');
   try {
-    return fileSchema.parse(JSON.parse(text));
+    return fileSchema.parse(JSON.parse(text)).cases;
   } catch (error) {
     const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
     throw notLoadable(`${path} has no valid golden cases: ${why}`, error);
   }
 }
 
-async function readCase(path: string, entry: z.infer<typeof caseSchema>, task: Task): Promise<GoldenCase> {
-  if (entry.image.path.includes('..')) {
-    throw notLoadable(`${path}: picture ${entry.image.path} lies outside the bundle`);
-  }
-  const file = join(dirname(path), entry.image.path);
+async function readCase(path: string, file: string, entry: CaseEntry, task: Task): Promise<GoldenCase> {
   const image = await readFile(file).catch((error: unknown) => {
     throw notLoadable(`${path} names ${file}, which cannot be read`, error);
   });
