@@ -1,8 +1,8 @@
-import { writeFileSync } from 'node:fs';
 import { summarizeGeneval, summaryText } from '../core/geneval-report.js';
 import { evaluateGeneval } from '../offline-scoring.js';
 import type { CommandContext } from './command-context.js';
 import { EXIT } from './exit-code.js';
+import { outputFile } from './output-file.js';
 
 /** Options of `star eval geneval`. */
 export interface EvalOptions {
@@ -18,6 +18,7 @@ export async function evalGenevalCommand(
   folder: string,
   options: EvalOptions,
 ): Promise<number> {
+  const writeResults = options.results === undefined ? null : outputFile(options.results);
   const abort = new AbortController();
   const end = context.onInterrupt(() => abort.abort());
   try {
@@ -31,9 +32,7 @@ export async function evalGenevalCommand(
       },
       signal: abort.signal,
     });
-    if (options.results !== undefined) {
-      writeFileSync(options.results, results.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    }
+    writeResults?.(results.map((line) => `${JSON.stringify(line)}\n`).join(''));
     const summary = summarizeGeneval(results);
     context.output.print(
       options.json === true ? JSON.stringify({ ...summary, failures }, null, 2) : summaryText(summary),

@@ -102,6 +102,14 @@ describe('star prompts geneval', () => {
     expect(read(train).filter(({ prompt }) => tested.has(prompt))).toEqual([]);
   });
 
+  it('makes the folder of its file, and says when it cannot', async () => {
+    const path = join(folder, 'new/folder/test.jsonl');
+    expect((await star('prompts', 'geneval', '--count', '17', '--out', path)).code).toBe(0);
+    expect(readFileSync(path, 'utf8').trim().split('\n')).toHaveLength(17);
+    const below = await star('prompts', 'geneval', '--count', '17', '--out', join(path, 'test.jsonl'));
+    expect(below.error).toMatchObject({ reason: 'ARGUMENT_INVALID', message: expect.stringContaining('be written') });
+  });
+
   it('keeps unseen classes from training', async () => {
     const classes = async (which: string) => {
       const path = join(folder, `${which}.jsonl`);

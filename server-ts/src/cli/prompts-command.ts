@@ -1,10 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { StarError } from '../core/errors.js';
 import { GENEVAL_OBJECTS } from '../core/geneval-objects.js';
 import { drawGenevalPrompts, evaluationCounts, splitObjects, trainingCounts } from '../core/geneval-prompts.js';
 import { parsePromptFile } from '../core/prompt-records.js';
 import type { CommandContext } from './command-context.js';
 import { EXIT } from './exit-code.js';
+import { outputFile } from './output-file.js';
 
 /** Options of `star prompts geneval`. */
 export interface PromptsOptions {
@@ -28,7 +29,7 @@ export async function genevalPromptsCommand(context: CommandContext, options: Pr
   const objects = options.objects === 'all' ? GENEVAL_OBJECTS : splitObjects(seed, UNSEEN_CLASSES)[options.objects];
   const counts = options.kind === 'train' ? trainingCounts(count) : evaluationCounts(count, objects.length);
   const lines = drawGenevalPrompts({ seed, counts, objects, exclude: new Set(options.exclude.flatMap(promptsOf)) });
-  writeFileSync(options.out, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  outputFile(options.out)(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   const different = new Set(lines.map(({ prompt }) => prompt)).size;
   context.output.print(`${options.out}: ${lines.length} lines, ${different} different prompts`);
   return EXIT.ok;

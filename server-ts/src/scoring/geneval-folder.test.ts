@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,8 @@ import type { ScoreRequest } from '../pipeline/ports.js';
 import { lineageOf } from './bundle/bundle-lineage.js';
 import { loadScorerBundle } from './bundle/scorer-bundle.js';
 import { evaluateGenevalFolder } from './geneval-folder.js';
-import { decodePng } from './image/rgb-image.js';
+import { throughJpeg } from './image/jpeg.js';
+import { decodePng, type RgbImage } from './image/rgb-image.js';
 import { loadScorer } from './load-scorer.js';
 
 const SHIPPED = fileURLToPath(new URL('../../../scorers/tiny-world-detector', import.meta.url));
@@ -71,6 +72,24 @@ test.each([false, true])('reports a folder as the official scripts do; through J
   expect(JSON.parse(results[0]?.details ?? '')).toMatchObject({ circle: [expect.any(Array)] });
   expect(results[0]?.metadata).toBe(JSON.stringify(single));
   expect(summarizeGeneval(results)).toMatchObject({ overall: 0.25, prompts: { correct: 1, total: 2 } });
+});
+
+test.each([
+  [false, async (image: RgbImage) => image],
+  [true, throughJpeg],
+])('the scorer sees the picture, or what JPEG leaves of it: %s', async (jpeg, change) => {
+  await addPrompt('00000', single, ['red-circle-blue-square']);
+  const seen: Buffer[] = [];
+  await evaluateGenevalFolder(folder, {
+    jpeg,
+    score: async (requests) => {
+      for (const { image } of requests) seen.push(Buffer.from((await decodePng(image)).data));
+      return score(requests);
+    },
+    onProgress: () => undefined,
+  });
+  const original = await decodePng(await readFile(fixture('red-circle-blue-square')));
+  expect(seen).toEqual([Buffer.from((await change(original)).data)]);
 });
 
 test('a picture without a score is listed and not counted', async () => {

@@ -71,6 +71,11 @@ test('an empty box has no colour, and the others keep theirs', async () => {
   expect(found).toEqual([null, null, 'orange']);
 });
 
+test('the first colour wins a tie', async () => {
+  const model = { ...spyModel(0).model, embedImages: async () => [new Float32Array(30).fill(1)] };
+  expect(await clipColorClassifier(model).classify([view([0, 0, 4, 2])])).toEqual(['red']);
+});
+
 test('no colour is named by numbers that are none', async () => {
   const found = await clipColorClassifier(spyModel(Number.NaN).model).classify([view([0, 0, 4, 2])]);
   expect(found).toEqual([{ reason: 'SCORE_NOT_FINITE', message: 'CLIP compares a cup with red by NaN' }]);
