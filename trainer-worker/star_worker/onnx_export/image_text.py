@@ -79,6 +79,12 @@ def _layer_number(key: str) -> int:
     return int(key.removesuffix(".weight").rsplit(".", 1)[-1])
 
 
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    return layer
+
+
 def load_linear_head(path: Path, width: int) -> nn.Sequential:
     """Read a chain of linear layers, as aesthetic predictors on CLIP embeddings are (.safetensors, .pt or .pth).
 
@@ -96,19 +102,18 @@ def load_linear_head(path: Path, width: int) -> nn.Sequential:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
         keys = sorted((key for key in state if key.endswith(".weight")), key=_layer_number)
+        layers = [_linear(state[key], state[key.removesuffix("weight") + "bias"]) for key in keys]
     except Exception as error:
-        raise not_loadable(f"HEAD {path} holds no weights of numbered linear layers: {error}") from error
-    layers = []
-    for key in keys:
-        weight, bias = state[key].float(), state[key.removesuffix("weight") + "bias"].float()
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": weight, "bias": bias})
-        layers.append(layer)
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
+        raise not_loadable(
+            f"--head {path} holds no weights and biases of numbered linear layers ({reason}); save the predictor's "
+            "state_dict(), not the module"
+        ) from error
     sides = [width, *(layer.out_features for layer in layers)]
     if not layers or sides[-1] != 1 or [layer.in_features for layer in layers] != sides[:-1]:
         found = ", ".join(f"{layer.in_features} -> {layer.out_features}" for layer in layers)
         raise not_loadable(
-            f"HEAD {path} has layers {found or 'none'}; expected a chain from {width} (the embedding) to 1"
+            f"--head {path} has layers {found or 'none'}; expected a chain from {width} (the embedding) to 1"
         )
     return nn.Sequential(*layers).eval().requires_grad_(False)
 

@@ -25,7 +25,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise not_loadable(f"{path} cannot be read: {error}") from error
+        raise not_loadable(
+            f"{path} cannot be read: {error}; name a folder as transformers' save_pretrained writes it"
+        ) from error
 
 
 def load_model(kind: type[Model], folder: Path, model_type: str) -> Model:

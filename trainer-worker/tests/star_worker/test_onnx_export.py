@@ -273,6 +273,34 @@ def test_a_head_of_another_width_is_refused(
     assert "has layers 768 -> 1; expected a chain from 16 (the embedding) to 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "saved", [{"0.weight": torch.zeros(1, 16)}, {"0.weight": torch.zeros(16)}, torch.nn.Linear(16, 1)]
+)
+def test_a_head_that_is_no_linear_layers_is_named_with_the_fix(
+    clip_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], saved: object
+) -> None:
+    torch.save(saved, tmp_path / "head.pt")
+    assert export("aesthetic", clip_folder, tmp_path / "bundle", "--head", tmp_path / "head.pt") == 1
+    error = capsys.readouterr().err
+    assert "head.pt holds no weights and biases of numbered linear layers" in error
+    assert "save the predictor's state_dict(), not the module" in error
+
+
+def test_a_name_without_letters_is_refused(
+    clip_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("clip", clip_folder, tmp_path / "bundle", "--name", "!!") == 1
+    assert "--name '!!' should have letters a-z or digits" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("divisor", ["0", "-1", "nan", "inf"])
+def test_a_divisor_is_positive(tmp_path: Path, capsys: pytest.CaptureFixture[str], divisor: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        export("clip", tmp_path, tmp_path / "bundle", f"--divisor={divisor}")
+    assert f"argument --divisor: {divisor} should be a positive number" in capsys.readouterr().err
+
+
 def test_a_size_that_the_backbone_cannot_halve_is_refused(
     detector_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
