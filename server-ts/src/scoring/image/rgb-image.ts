@@ -8,8 +8,6 @@ export const MAX_IMAGE_SIDE = 4096;
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 
 const PNG_SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-/** Up to here the set-up of sharp costs more than decoding here; above it, sharp decodes in a thread beside the graph. */
-const SMALL_PIXELS = 256 * 256;
 /** Signature, chunk length and name, width, height. */
 const PNG_HEADER_BYTES = 24;
 
@@ -50,7 +48,7 @@ async function decodeChecked(png: Uint8Array): Promise<RgbImage> {
       `the picture is ${width}x${height}; sides up to ${MAX_IMAGE_SIDE} are allowed`,
     );
   }
-  const plain = width * height <= SMALL_PIXELS ? decodePlainPng(png) : null;
+  const plain = decodePlainPng(png);
   if (plain !== null) return plain;
   const source = sharp(png, { limitInputPixels: MAX_IMAGE_SIDE * MAX_IMAGE_SIDE });
   const data = await source.removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer();
