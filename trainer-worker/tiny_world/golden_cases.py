@@ -6,15 +6,20 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from PIL import Image
 
+from tiny_world.captions import wrong_captions
+from tiny_world.image_text_score import Score
 from tiny_world.judge import is_right
 from tiny_world.prompts import Record, evaluation_records_by_tag
 from tiny_world.renderer import Picture, draw_record
 from tiny_world.seeds import derive_seed
 from tiny_world.vocabulary import HELD_OUT_TAGS
+
+SCORE_TOLERANCE: Final = 1e-4
+"""Float32 in another order of operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,25 @@ def detector_cases() -> list[GoldenCase]:
         wrong = next(picture for picture in others if not is_right(asked, picture))
         cases.append(GoldenCase(f"{tag}-right", right, asked, {"strict": (1, 0), "score": (1, 0)}))
         cases.append(GoldenCase(f"{tag}-wrong", wrong, asked, {"strict": (0, 0)}))
+    return cases
+
+
+def image_text_cases(score: Score) -> list[GoldenCase]:
+    """Return one picture of every held-out kind with its caption and with a wrong one, and what `score` gives them.
+
+    The expected values come from another runtime than a run's (Pillow, tokenizers, ONNX Runtime in Python): a scorer
+    that prepares pictures or texts in another way misses them.
+    """
+    cases = []
+    for tag in HELD_OUT_TAGS:
+        rng = random.Random(derive_seed("golden cases", tag))
+        asked = rng.choice(evaluation_records_by_tag()[tag])
+        picture = draw_record(asked, rng).picture
+        wrong = next(iter(wrong_captions(asked["prompt"], rng).values()))
+        for name, prompt in (("right", asked["prompt"]), ("wrong", wrong)):
+            expected = float(score([picture], [prompt])[0])
+            line = Record(prompt=prompt, tag=tag)
+            cases.append(GoldenCase(f"{tag}-{name}", picture, line, {"score": (round(expected, 6), SCORE_TOLERANCE)}))
     return cases
 
 

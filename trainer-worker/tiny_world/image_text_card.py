@@ -13,6 +13,7 @@ from star_worker.onnx_export.clip_towers import ClipSource
 from star_worker.onnx_export.image_text import export_similarity
 from star_worker.onnx_export.parity import Check
 from tiny_world.captions import CHANGES
+from tiny_world.golden_cases import image_text_cases, write_golden_cases
 from tiny_world.image_text_model import BATCH, EMBEDDING
 from tiny_world.image_text_runtime import ImageTextSession
 from tiny_world.image_text_score import PICTURES, ImageTextReport, Separation, measure_image_text
@@ -51,7 +52,15 @@ def export_bundle(checkpoint: Path, folder: Path) -> list[Check]:
     checks = export_similarity(source, fresh, ORIGIN, divisor=source.logit_scale, value_range=(-1.0, 1.0))
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(fresh, folder)
+    add_golden_cases(folder)
     return checks
+
+
+def add_golden_cases(folder: Path) -> None:
+    """Write golden cases into a bundle without any, and name them in its manifest."""
+    line = write_golden_cases(folder, image_text_cases(ImageTextSession(folder).score))
+    with (folder / "manifest.yaml").open("a", encoding="ascii") as manifest:
+        manifest.write(line)
 
 
 def _separation_table(report: ImageTextReport) -> str:

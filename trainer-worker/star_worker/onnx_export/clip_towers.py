@@ -109,7 +109,7 @@ class ClipSource:
     @property
     def logit_scale(self) -> float:
         """What the checkpoint multiplies cosines by."""
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from tiny_world.golden_cases import image_text_cases
 from tiny_world.image_text import contrast
 from tiny_world.image_text_model import contents_of
 from tiny_world.image_text_runtime import ImageTextSession
@@ -58,6 +59,14 @@ def test_the_shipped_bundle_is_small_and_equal_to_pytorch() -> None:
     checks = json.loads((IMAGE_TEXT / "parity.json").read_text())["checks"]
     assert len(checks) == 3
     assert all(check["max_error"] <= check["tolerance"] for check in checks)
+
+
+def test_golden_cases_are_what_the_command_writes() -> None:
+    written = json.loads((IMAGE_TEXT / "golden/cases.json").read_text())["cases"]
+    fresh = image_text_cases(ImageTextSession(IMAGE_TEXT).score)
+    assert [(case["name"], case["prompt"]) for case in written] == [(case.name, case.prompt) for case in fresh]
+    for case, again in zip(written, fresh, strict=True):
+        assert case["expected"]["score"]["value"] == pytest.approx(again.expected["score"][0], abs=1e-5)
 
 
 def test_the_shipped_model_separates_right_from_wrong_captions_of_held_out_prompts() -> None:
