@@ -7,6 +7,7 @@ import { ApiClient, type RunView } from '../src/cli/api-client.js';
 import { isFinal } from '../src/core/run-state.js';
 import { type ControlPlane, startControlPlane } from '../src/main.js';
 import type { ReportData } from '../src/report/report-types.js';
+import { PROTOCOL_VERSION } from '../src/rpc/protocol-version.js';
 import { hash, logEntries, newFolder, ROOT, START_MS, shrunkRecipe, until, weightsHash } from './end-to-end.js';
 
 /** The whole system in one piece: real worker, gRPC, scorer processes over ZeroMQ with ONNX, SQLite, HTTP. */
@@ -166,7 +167,7 @@ describe('bad input', () => {
       said += data;
     });
     expect(await once(worker, 'close')).toEqual([3, null]);
-    expect(said).toContain('PROTOCOL_VERSION_MISMATCH: expected protocol version 1, received 77');
+    expect(said).toContain(`PROTOCOL_VERSION_MISMATCH: expected protocol version ${PROTOCOL_VERSION}, received 77`);
     expect(await (await fetch(`${plane.url}/v1/status`)).json()).toMatchObject({ worker: { workerId: 'local-0' } });
   });
 });

@@ -85,6 +85,8 @@ class Session:
         """Makes `offer` the task at hand, of heartbeats and cancellation. Raises StarError when it must not start."""
         self.client.begin_task()
         self._task = offer
+        # The first phase of a task is new, also when the task before ended in a phase of the same name.
+        self._last_progress = ("", 0.0)
         self.check_cancelled()
 
     def check_cancelled(self) -> None:
