@@ -143,15 +143,7 @@ def benchmarks(data_dir: Path) -> list[Benchmark]:
         Benchmark(command=[*NODE, f"{bench}allocation-maps.ts"], metrics=["allocation_maps_per_second"], repeats=3),
         Benchmark(command=[*NODE, f"{bench}mask-stream.ts"], metrics=["mask_stream_mb_per_second"], repeats=3),
         Benchmark(
-            # One core for both sides, as scorer processes have it: no helper threads of the garbage collector.
-            command=[
-                NODE[0],
-                "--single-threaded-gc",
-                *NODE[1:],
-                f"{bench}scorer-throughput.ts",
-                "--bundle",
-                "scorers/tiny-world-detector",
-            ],
+            command=[*NODE, f"{bench}scorer-throughput.ts", "--bundle", "scorers/tiny-world-detector"],
             metrics=["scorer_over_bare_session", "two_scorer_processes_over_one"],
             repeats=2,
         ),

@@ -183,7 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write one bundle; returns the exit code, which --help explains."""
     parsed = _parser().parse_args(arguments)
     try:
-        # PyTorch takes seconds to import: only after --help.
+        from star_worker.onnx_export.bundle_folder import require_absent
+
+        # Before a large model is loaded. PyTorch takes seconds to import: only after --help.
+        require_absent(parsed.out)
         checks = parsed.run(parsed)
     except ModuleNotFoundError as error:
         print(f"star-export: {error}; install the extra: pip install 'star-worker[export]'", file=sys.stderr)

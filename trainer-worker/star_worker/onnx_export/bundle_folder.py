@@ -38,6 +38,12 @@ class Origin:
         }
 
 
+def require_absent(out: Path) -> None:
+    """Raise StarError ARGUMENT_INVALID when `out` is there already."""
+    if out.exists():
+        raise StarError("ARGUMENT_INVALID", f"OUT {out} is there already; remove it or name another folder")
+
+
 @contextmanager
 def new_bundle(out: Path) -> Iterator[Path]:
     """Lend a temporary folder that becomes `out` when the block ends well and is removed when it does not.
@@ -45,8 +51,7 @@ def new_bundle(out: Path) -> Iterator[Path]:
     Raises:
         StarError: ARGUMENT_INVALID when `out` is there already.
     """
-    if out.exists():
-        raise StarError("ARGUMENT_INVALID", f"OUT {out} is there already; remove it or name another folder")
+    require_absent(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:

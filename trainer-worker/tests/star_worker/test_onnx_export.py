@@ -215,11 +215,11 @@ def test_a_graph_that_differs_is_refused_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_there_is_left_alone(
-    clip_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_that_is_there_is_left_alone_before_any_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("mine")
-    assert export("clip", clip_folder, tmp_path) == 1
+    assert export("clip", tmp_path / "no model", tmp_path) == 1
     assert "is there already; remove it or name another folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
